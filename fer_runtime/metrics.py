@@ -1,0 +1,123 @@
+"""Classification metrics from label numbers and probabilities; numpy only.
+
+Everything counts from a confusion matrix `matrix[true, predicted]`, so that training, evaluation
+and the runtime report the same figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.floating]
+
+
+def confusion_matrix(targets: Integers, predicted: Integers, classes: int) -> Integers:
+    """(N,), (N,) class numbers -> (classes, classes) int64 counts, row true, column predicted."""
+    if targets.shape != predicted.shape:
+        raise ValueError(f"{targets.shape} targets, but {predicted.shape} predictions")
+    pairs = targets.astype(np.int64) * classes + predicted.astype(np.int64)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(matrix: Integers) -> float:
+    """Share of right decisions; nan where nothing was counted."""
+    return float(_ratio(np.trace(matrix), matrix.sum()))
+
+
+def recall(matrix: Integers) -> Floats:
+    """(K,) share of each true class that was found; 0 for a class without examples."""
+    return np.nan_to_num(_ratio(np.diag(matrix), matrix.sum(1)))
+
+
+def precision(matrix: Integers) -> Floats:
+    """(K,) share of each predicted class that was right; 0 for a class never predicted."""
+    return np.nan_to_num(_ratio(np.diag(matrix), matrix.sum(0)))
+
+
+def f1(matrix: Integers) -> Floats:
+    """(K,) harmonic mean of precision and recall, 2·TP / (2·TP + FP + FN)."""
+    return np.nan_to_num(_ratio(2 * np.diag(matrix), matrix.sum(0) + matrix.sum(1)))
+
+
+def macro_f1(matrix: Integers) -> float:
+    """Mean of `f1` over the classes that have examples."""
+    return _mean_present(f1(matrix), matrix)
+
+
+def macro_recall(matrix: Integers) -> float:
+    """Mean of `recall` over the classes that have examples (balanced accuracy)."""
+    return _mean_present(recall(matrix), matrix)
+
+
+def expected_calibration_error(
+    probabilities: Floats, targets: Integers, *, bins: int = 15
+) -> float:
+    """(N, K) probabilities, (N,) targets -> mean |confidence - accuracy| over equal-width bins.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
+    """
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == targets
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = np.bincount(which, confidence - right, minlength=bins)
+    return float(np.abs(gaps).sum() / max(1, len(targets)))
+
+
+def negative_log_likelihood(probabilities: Floats, targets: Integers) -> float:
+    """(N, K) probabilities, (N,) targets -> mean cross-entropy in nats."""
+    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def bootstrap_interval(
+    metric: Callable[[Integers], float],
+    targets: Integers,
+    predicted: Integers,
+    classes: int,
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a confusion-matrix metric over resampled images.
+
+    Resampling N images is a multinomial draw over the cells of the confusion matrix, which costs
+    K² numbers instead of N. Source: Efron & Tibshirani 1993, chapter 13.
+    """
+    cells = confusion_matrix(targets, predicted, classes).ravel()
+    draws = np.random.default_rng(seed).multinomial(
+        int(cells.sum()), cells / cells.sum(), size=resamples
+    )
+    values = [metric(draw.reshape(classes, classes)) for draw in draws]
+    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def summary(probabilities: Floats, targets: Integers, labels: Sequence[str]) -> dict[str, float]:
+    """The figures of one split by name; per-class ones as `recall_<label>` and so on."""
+    matrix = confusion_matrix(targets, probabilities.argmax(1), len(labels))
+    values = {
+        "count": float(len(targets)),
+        "loss": negative_log_likelihood(probabilities, targets),
+        "accuracy": accuracy(matrix),
+        "macro_f1": macro_f1(matrix),
+        "macro_recall": macro_recall(matrix),
+        "calibration_error": expected_calibration_error(probabilities, targets),
+    }
+    for name, per_class in (("recall", recall(matrix)), ("precision", precision(matrix))):
+        values |= {f"{name}_{label}": float(v) for label, v in zip(labels, per_class, strict=True)}
+    return values
+
+
+def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(part, np.float64) / np.asarray(whole, np.float64)
+
+
+def _mean_present(values: Floats, matrix: Integers) -> float:
+    present = matrix.sum(1) > 0
+    return float(values[present].mean()) if present.any() else float("nan")

@@ -1,0 +1,272 @@
+"""ModelSpec: what a model expects, in one frozen value that travels inside the model file.
+
+Written by training into `best.pt`, copied by export into every artefact, read by the
+runtime, which reads nothing else. Standard library only, so that anything may import it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from fer_runtime.errors import ModelSpecError
+
+SCHEMA_VERSION = 1
+METADATA_KEY = "fer_runtime.spec"
+"""The key of the spec's JSON in ONNX `metadata_props`."""
+EXTRA_FILE = "spec.json"
+"""The name of the spec's JSON among the extra files of TorchScript and `.pt2` archives."""
+
+Layout = Literal["NCHW", "NHWC"]
+Dtype = Literal["uint8", "float32"]
+ResizeMode = Literal["stretch", "crop", "pad"]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """The one input of a model, and how an image becomes that input.
+
+    `height`, `width` in pixels; `channels` 1 (grey) or 3 (RGB); `mean` and `std` one value per
+    channel on the 0-1 scale. A uint8 input takes pixels as they are, because the graph itself
+    normalises. A float32 input is fed `low + (high - low) * (pixel / 255 - mean) / std` with
+    `value_range = (low, high)`.
+
+    `resize_mode`: "stretch" ignores the aspect ratio, "crop" scales the shorter side and cuts the
+    centre, "pad" scales the longer side and fills with black. `crop_margin` is the border around a
+    detected face, as a fraction of its size.
+
+    Raises:
+        ModelSpecError: a value of the wrong type, out of range, or at odds with another.
+    """
+
+    height: int
+    width: int
+    channels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    name: str = "images"
+    layout: Layout = "NCHW"
+    dtype: Dtype = "uint8"
+    value_range: tuple[float, float] = (0.0, 255.0)
+    resize_mode: ResizeMode = "stretch"
+    interpolation: Interpolation = "bilinear"
+    crop_margin: float = 0.0
+
+    def __post_init__(self) -> None:
+        for key in ("height", "width"):
+            _check_integer(f"input.{key}", getattr(self, key), 1, 16384)
+        if self.channels not in (1, 3):
+            raise ModelSpecError(f"input.channels is {self.channels!r}; it must be 1 or 3.")
+        _check_text("input.name", self.name)
+        _check_choice("input.layout", self.layout, Layout)
+        _check_choice("input.dtype", self.dtype, Dtype)
+        _check_choice("input.resize_mode", self.resize_mode, ResizeMode)
+        _check_choice("input.interpolation", self.interpolation, Interpolation)
+        for key in ("mean", "std"):
+            self._check_per_channel(key)
+        low, high = _numbers("input.value_range", self.value_range, 2)
+        object.__setattr__(self, "value_range", (low, high))
+        if low >= high:
+            raise ModelSpecError(f"input.value_range is {self.value_range}; low must be < high.")
+        if self.dtype == "uint8" and (low, high) != (0.0, 255.0):
+            raise ModelSpecError(
+                f"input.value_range is {self.value_range}; a uint8 input takes (0, 255)."
+            )
+        margin = _number("input.crop_margin", self.crop_margin)
+        if not 0 <= margin <= 2:
+            raise ModelSpecError(f"input.crop_margin is {margin}; it must be from 0 to 2.")
+
+    def _check_per_channel(self, key: str) -> None:
+        given = getattr(self, key)
+        if isinstance(given, Sequence) and len(given) != self.channels:
+            raise ModelSpecError(
+                f"input.{key} has {len(given)} values, but the input has {self.channels} "
+                f"channel{'s' if self.channels > 1 else ''}; give one value per channel."
+            )
+        values = _numbers(f"input.{key}", given, self.channels)
+        if key == "std" and min(values) <= 0:
+            raise ModelSpecError(f"input.std is {values}; every value must be above 0.")
+        object.__setattr__(self, key, values)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W): the shape of one image as `fer_runtime.images` makes it."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """Where the weights come from; every value is optional but a wrong type is an error.
+
+    `weights_sha256` is over the state dict in key order (`fer_runtime.hashing`), `metrics` is
+    `{split: {metric: value}}`, `versions` is `{package: version}`, `created` is an ISO 8601 date.
+    """
+
+    weights_sha256: str | None = None
+    dataset: str | None = None
+    dataset_sha256: str | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    created: str | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("weights_sha256", "dataset", "dataset_sha256", "created"):
+            if getattr(self, key) is not None:
+                _check_text(f"provenance.{key}", getattr(self, key))
+        for key in ("recipe", "metrics", "versions"):
+            _check_mapping(f"provenance.{key}", getattr(self, key))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What a classifier expects and says: the one contract between training, export and runtime.
+
+    `labels` stand in logit order. `architecture` and `architecture_args` rebuild the net in
+    `fer_train.models`. `temperature` divides the logits before the softmax (inside the graph).
+    `parity` is None in a checkpoint; in an artefact it is the verdict about that very file.
+
+    Raises:
+        ModelSpecError: a value of the wrong type, out of range, or at odds with another.
+    """
+
+    labels: tuple[str, ...]
+    input: InputSpec
+    architecture: str | None = None
+    architecture_args: Mapping[str, Any] = field(default_factory=dict)
+    temperature: float = 1.0
+    provenance: Provenance = field(default_factory=Provenance)
+    parity: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.labels, str) or not isinstance(self.labels, Sequence):
+            raise ModelSpecError(f"labels is {self.labels!r}; it must be a list of names.")
+        object.__setattr__(self, "labels", tuple(self.labels))
+        for label in self.labels:
+            _check_text("labels", label)
+        if len(self.labels) < 2:
+            raise ModelSpecError(f"labels is {list(self.labels)}; a classifier needs at least 2.")
+        twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
+        if twice:
+            raise ModelSpecError(f"labels names {', '.join(twice)} more than once.")
+        if self.architecture is not None:
+            _check_text("architecture", self.architecture)
+        _check_mapping("architecture_args", self.architecture_args)
+        if not 0 < _number("temperature", self.temperature) < math.inf:
+            raise ModelSpecError(f"temperature is {self.temperature}; it must be above 0.")
+        if self.parity is not None:
+            _check_mapping("parity", self.parity)
+
+    def replace(self, **changes: Any) -> ModelSpec:
+        """A copy with some fields changed, checked like a new one."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, ready for JSON or `torch.save`; the inverse of `from_dict`."""
+        plain = json.loads(json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}))
+        assert isinstance(plain, dict)
+        return plain
+
+    def to_json(self) -> str:
+        """Indented JSON in a stable key order; the inverse of `from_json`."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModelSpec:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ModelSpecError: an unknown or missing key, a newer schema, or a value that is refused.
+        """
+        if not isinstance(values, Mapping):
+            raise ModelSpecError(f"A spec is a JSON object, not a {type(values).__name__}.")
+        rest = dict(values)
+        version = rest.pop("schema_version", None)
+        if version is None:
+            raise ModelSpecError("The spec has no schema_version; this version writes 1.")
+        if version != SCHEMA_VERSION:
+            raise ModelSpecError(
+                f"The spec has schema_version {version!r}; this version of fer-runtime reads up to "
+                f"{SCHEMA_VERSION}. Upgrade fer-runtime, or export the model again."
+            )
+        _check_keys(cls, rest, "")
+        for key, kind in (("input", InputSpec), ("provenance", Provenance)):
+            if key in rest:
+                _check_mapping(key, rest[key])
+                _check_keys(kind, rest[key], f"{key}.")
+                rest[key] = kind(**rest[key])
+        return cls(**rest)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """Read what `to_json` wrote; raises ModelSpecError like `from_dict`."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ModelSpecError(f"The spec is not JSON: {error}") from None
+        return cls.from_dict(values)
+
+    @classmethod
+    def read(cls, path: Path) -> ModelSpec:
+        """Read a spec's JSON file; raises ModelSpecError naming the file."""
+        try:
+            return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelSpecError(f"{path}: the spec cannot be read: {error}") from None
+        except ModelSpecError as error:
+            raise ModelSpecError(f"{path}: {error}") from None
+
+
+def _check_keys(kind: type, given: Mapping[str, Any], prefix: str) -> None:
+    """All fields that carry no default must be there, and nothing else than fields."""
+    known = {entry.name: entry for entry in fields(kind)}
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise ModelSpecError(
+            f"Unknown key {prefix}{unknown[0]} in the spec; known here: {', '.join(known)}."
+        )
+    required = {"labels", "input", "height", "width", "channels", "mean", "std"}
+    missing = [name for name in known if name in required and name not in given]
+    if missing:
+        raise ModelSpecError(f"The spec lacks the key {prefix}{missing[0]}.")
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise ModelSpecError(f"{name} is {value!r}; it must be a whole number, {low} to {high}.")
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str) or not value.strip():
+        raise ModelSpecError(f"{name} is {value!r}; it must be a text that is not empty.")
+
+
+def _check_mapping(name: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ModelSpecError(f"{name} is {value!r}; it must be an object with named values.")
+    try:
+        json.dumps(dict(value), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ModelSpecError(f"{name} holds a value that JSON cannot: {error}") from None
+
+
+def _check_choice(name: str, value: object, allowed: Any) -> None:
+    if value not in get_args(allowed):
+        raise ModelSpecError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}.")
+
+
+def _number(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ModelSpecError(f"{name} is {value!r}; it must be a finite number.")
+    return float(value)
+
+
+def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != count:
+        raise ModelSpecError(f"{name} is {value!r}; it must be a list of {count} numbers.")
+    return tuple(_number(name, entry) for entry in value)

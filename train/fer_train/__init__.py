@@ -1,0 +1,1 @@
+"""Training of facial-expression classifiers: data sets, nets, the fit, its evaluation."""

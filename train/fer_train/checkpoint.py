@@ -1,0 +1,125 @@
+"""`best.pt`: a net's state dict together with its ModelSpec, in plain values.
+
+`torch.load(weights_only=True)` opens it, so that reading a checkpoint executes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fer_runtime.errors import DataError, FerError, ModelFileError
+from fer_runtime.hashing import weights_sha256
+from fer_runtime.spec import ModelSpec
+from fer_train import models
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `best.pt` holds: the spec and the state dict of the net alone."""
+
+    spec: ModelSpec
+    state_dict: Mapping[str, torch.Tensor]
+
+    def net(self) -> nn.Module:
+        """The net with its weights, in evaluation mode.
+
+        Raises:
+            ModelFileError: the weights do not fit the architecture that the spec names.
+        """
+        if self.spec.architecture is None:
+            raise ModelFileError("The checkpoint's spec names no architecture to rebuild.")
+        net = models.build(
+            self.spec.architecture,
+            self.spec.input,
+            len(self.spec.labels),
+            self.spec.architecture_args,
+        )
+        try:
+            net.load_state_dict(dict(self.state_dict))
+        except RuntimeError as error:
+            raise ModelFileError(
+                f"The weights do not fit {self.spec.architecture}: {error}"
+            ) from None
+        return net.eval()
+
+    def deployable(self) -> models.Deployable:
+        """The net wrapped as it is exported, in evaluation mode."""
+        wrapped = models.Deployable(self.net(), self.spec)
+        return wrapped.eval()
+
+
+def state_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
+    """The hash of a state dict, as in `Provenance.weights_sha256`."""
+    return weights_sha256((k, v.detach().cpu().contiguous().numpy()) for k, v in state_dict.items())
+
+
+def save(path: Path, spec: ModelSpec, state_dict: Mapping[str, torch.Tensor]) -> None:
+    """Write a checkpoint; it appears under its name only when complete.
+
+    Raises:
+        DataError: the folder cannot be written, or the disk is full.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
+    stamped = spec.replace(provenance=replace(spec.provenance, weights_sha256=state_sha256(plain)))
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        torch.save({"spec": stamped.to_dict(), "state_dict": plain}, temporary)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"{path} cannot be written: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint that `save` wrote; nothing in it is executed.
+
+    Raises:
+        ModelFileError: no such file, not a checkpoint, or weights that its hash does not match.
+    """
+    content = _read(path)
+    if "spec" not in content or "state_dict" not in content:
+        raise ModelFileError(
+            f"{path} holds no ModelSpec beside its weights; `fer-train fit` writes checkpoints "
+            f"that do. Its keys: {', '.join(map(str, list(content)[:5]))}."
+        )
+    try:
+        spec = ModelSpec.from_dict(content["spec"])
+    except FerError as error:
+        raise ModelFileError(f"{path}: {error}") from None
+    state_dict = content["state_dict"]
+    if spec.provenance.weights_sha256 not in (None, state_sha256(state_dict)):
+        raise ModelFileError(f"{path}: the weights are not those that its spec was written for.")
+    return Checkpoint(spec, state_dict)
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist, or is not a file.")
+    if not zipfile.is_zipfile(path):
+        raise ModelFileError(
+            f"{path} is not a checkpoint that torch.save wrote (no zip archive); "
+            "it may be truncated, or another kind of file."
+        )
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelFileError(
+            f"{path} holds Python objects beside tensors and plain values; loading those would "
+            "execute code, so it is refused. Save a state dict instead: "
+            "torch.save(model.state_dict(), path)."
+        ) from None
+    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
+        raise ModelFileError(f"{path} cannot be read as a checkpoint: {error}") from None
+    if not isinstance(content, Mapping):
+        raise ModelFileError(f"{path} holds a {type(content).__name__}, not a checkpoint.")
+    return content

@@ -1,0 +1,326 @@
+"""FER2013-like data sets, as they are downloaded, decoded once into memory.
+
+A folder `ROOT/{train,validation,test}/<class>/*`, or FER2013's own CSV (`fer2013.csv`,
+`icml_face_data.csv`). Every image goes through `fer_runtime.images`, exactly as at inference.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fer_runtime import images
+from fer_runtime.errors import DataError, ImageError
+from fer_runtime.hashing import dataset_sha256, file_sha256
+from fer_runtime.spec import InputSpec
+
+SPLITS = ("train", "validation", "test")
+FER2013_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+"""FER2013's CSV integers 0-6 by name (the order of the challenge, not of the alphabet)."""
+FER2013_USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) as work proceeds."""
+
+
+@dataclass(frozen=True)
+class Split(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """One split in memory.
+
+    `images` (N, C, H, W) uint8, `targets` (N,) int64 indices into `labels`, `names` one per image.
+    """
+
+    name: str
+    images: torch.Tensor
+    targets: torch.Tensor
+    labels: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, indices: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """A whole batch by its indices: one gather instead of N small ones."""
+        return self.images[indices], self.targets[indices]
+
+    def counts(self) -> dict[str, int]:
+        """Images per class, in label order."""
+        totals = torch.bincount(self.targets, minlength=len(self.labels)).tolist()
+        return dict(zip(self.labels, totals, strict=True))
+
+    def take(self, indices: torch.Tensor, name: str) -> Split:
+        """The images at (M,) `indices` as a split of its own."""
+        kept = tuple(self.names[index] for index in indices.tolist())
+        return Split(name, self.images[indices], self.targets[indices], self.labels, kept)
+
+
+class EpochBatches(Sampler[torch.Tensor]):
+    """Index batches of one epoch, in an order that depends only on (seed, epoch).
+
+    A resumed run therefore sees what an unbroken one would have seen. A last batch that is not
+    full is dropped: BatchNorm's statistics over a handful of images hurt more than they teach.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+        if batch_size > size:
+            raise DataError(
+                f"The batch size {batch_size} is larger than the {size} training images; "
+                f"use --batch-size {size} or less."
+            )
+        self.size, self.batch_size, self.seed, self.epoch = size, batch_size, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.size // self.batch_size
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
+        batches = torch.from_numpy(order[: len(self) * self.batch_size])
+        return iter(batches.split(self.batch_size))
+
+
+def train_loader(split: Split, batch_size: int, seed: int) -> DataLoader[torch.Tensor]:
+    """Batches of ((B, C, H, W) uint8, (B,) int64), shuffled anew each epoch."""
+    return DataLoader(split, sampler=EpochBatches(len(split), batch_size, seed), batch_size=None)
+
+
+def evaluation_loader(split: Split, batch_size: int = 256) -> DataLoader[torch.Tensor]:
+    """Batches of ((B, C, H, W) uint8, (B,) int64) in the order of the files, the last one short."""
+    batches = torch.arange(len(split)).split(batch_size)
+    return DataLoader(split, sampler=batches, batch_size=None)
+
+
+def labels_of(root: Path) -> tuple[str, ...]:
+    """The class names of a data set, sorted by name.
+
+    Raises:
+        DataError: no such folder or file, or one without a training split.
+    """
+    if root.is_file():
+        return tuple(sorted(FER2013_LABELS))
+    train = _split_folder(root, "train")
+    if train is None:
+        raise DataError(
+            f"{root} holds no training split; expected {root}/train/<class>/*.jpg or FER2013's CSV "
+            "file. `fer-train synth DIR` writes a data set to try things on."
+        )
+    names = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
+    if len(names) < 2:
+        raise DataError(f"{train} holds {len(names)} class folders; a classifier needs two.")
+    return tuple(names)
+
+
+def load_split(
+    root: Path,
+    name: str,
+    spec: InputSpec,
+    labels: Sequence[str],
+    *,
+    progress: Progress | None = None,
+) -> Split | None:
+    """Decode one split ("train", "validation" or "test"); None where the data set has no such split.
+
+    Raises:
+        DataError: an empty class, a class that `labels` does not name, an unreadable image.
+    """
+    if not root.exists():
+        raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
+    load = _load_csv if root.is_file() else _load_folder
+    return load(root, name, spec, tuple(labels), progress)
+
+
+def load_train_and_validation(
+    root: Path,
+    spec: InputSpec,
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Split, Split]:
+    """The training and validation splits; without a validation split, a stratified fifth of train.
+
+    Raises:
+        DataError: as `load_split`, or no training split.
+    """
+    train = load_split(root, "train", spec, labels, progress=progress)
+    if train is None:
+        raise DataError(f"{root} holds no training split.")
+    validation = load_split(root, "validation", spec, labels, progress=progress)
+    if validation is None:
+        train, validation = stratified_split(train, 0.2, seed)
+    return train, validation
+
+
+def stratified_split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Cut `fraction` of each class off as validation; every class keeps at least one image."""
+    rng = np.random.default_rng(seed)
+    held = []
+    for target in range(len(split.labels)):
+        members = np.flatnonzero(split.targets.numpy() == target)
+        held.append(rng.permutation(members)[: round(len(members) * fraction)])
+    mask = torch.zeros(len(split), dtype=torch.bool)
+    mask[torch.from_numpy(np.concatenate(held))] = True
+    return (
+        split.take((~mask).nonzero().squeeze(1), "train"),
+        split.take(mask.nonzero().squeeze(1), "validation"),
+    )
+
+
+def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel over all pixels, on the 0-1 scale."""
+    channels = split.images.shape[1]
+    means, stds = [], []
+    for channel in range(channels):
+        counts = np.bincount(split.images[:, channel].numpy().ravel(), minlength=256)
+        share = counts / counts.sum()
+        levels = np.arange(256) / 255
+        mean = float((share * levels).sum())
+        means.append(round(mean, 6))
+        std = float(np.sqrt((share * (levels - mean) ** 2).sum()))
+        stds.append(max(round(std, 6), 1e-3))
+    return tuple(means), tuple(stds)
+
+
+def sha256(root: Path) -> str:
+    """One hash for a whole data set: its file if it is a CSV, else every image of its splits."""
+    if root.is_file():
+        return file_sha256(root)
+    folders = [folder for name in SPLITS if (folder := _split_folder(root, name))]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    return dataset_sha256((str(path.relative_to(root)), file_sha256(path)) for path in files)
+
+
+def _split_folder(root: Path, name: str) -> Path | None:
+    folder = root / name
+    return folder if folder.is_dir() else None
+
+
+def _load_folder(
+    root: Path, name: str, spec: InputSpec, labels: tuple[str, ...], progress: Progress | None
+) -> Split | None:
+    folder = _split_folder(root, name)
+    if folder is None:
+        return None
+    unknown = sorted(e.name for e in folder.iterdir() if e.is_dir() and e.name not in labels)
+    if unknown:
+        raise DataError(
+            f"{folder / unknown[0]} is a class that the model does not know; it knows "
+            f"{', '.join(labels)}."
+        )
+    files: list[Path] = []
+    targets: list[int] = []
+    for target, label in enumerate(labels):
+        found = sorted(
+            path for path in (folder / label).rglob("*") if path.suffix.lower() in images.EXTENSIONS
+        )
+        if not found and name == "train":
+            raise DataError(f"{folder / label} holds no image; every class needs some.")
+        files += found
+        targets += [target] * len(found)
+    if not files:
+        raise DataError(f"{folder} holds no image.")
+    pixels = _decode(files, spec, progress)
+    names = tuple(str(path.relative_to(root)) for path in files)
+    return Split(name, pixels, torch.tensor(targets), labels, names)
+
+
+def _decode(files: Sequence[Path], spec: InputSpec, progress: Progress | None) -> torch.Tensor:
+    """Files -> (N, C, H, W) uint8, on two threads: the decoders release the GIL."""
+    pixels = np.empty((len(files), *spec.shape), np.uint8)
+    broken: list[str] = []
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = pool.map(partial(_decode_one, spec=spec), files, chunksize=64)
+        for index, (path, result) in enumerate(zip(files, results, strict=True)):
+            if isinstance(result, ImageError):
+                broken.append(f"{path}: {result}")
+            else:
+                pixels[index] = result
+            if progress and (index % 500 == 499 or index + 1 == len(files)):
+                progress(index + 1, len(files))
+    _refuse_broken(broken)
+    return torch.from_numpy(pixels)
+
+
+def _decode_one(path: Path, spec: InputSpec) -> images.Pixels | ImageError:
+    try:
+        return images.load(path, spec)
+    except ImageError as error:
+        return error
+
+
+def _refuse_broken(broken: Sequence[str]) -> None:
+    if broken:
+        shown = "\n  ".join(broken[:5])
+        raise DataError(
+            f"{len(broken)} images cannot be read; mend or remove them:\n  {shown}"
+            + ("\n  …" if len(broken) > 5 else "")
+        )
+
+
+def _load_csv(
+    root: Path, name: str, spec: InputSpec, labels: tuple[str, ...], progress: Progress | None
+) -> Split | None:
+    """FER2013's columns emotion (0-6), pixels (48 * 48 numbers), Usage; names with stray spaces."""
+    order = {label: index for index, label in enumerate(labels)}
+    missing = sorted(set(FER2013_LABELS) - set(labels))
+    if missing:
+        raise DataError(f"{root} has the class {missing[0]}, which the model does not know.")
+    pixels: list[images.Pixels] = []
+    targets: list[int] = []
+    names: list[str] = []
+    for line, (emotion, text) in _csv_rows(root, FER2013_USAGE[name]):
+        pixels.append(images.load(_csv_pixels(root, line, text), spec))
+        targets.append(order[_csv_label(root, line, emotion)])
+        names.append(f"{root.name}:{line}")
+        if progress and len(names) % 500 == 0:
+            progress(len(names), 0)
+    if not names:
+        return None
+    return Split(name, torch.from_numpy(np.stack(pixels)), torch.tensor(targets), labels, tuple(names))
+
+
+def _csv_rows(root: Path, usage: str) -> Iterable[tuple[int, tuple[str, str]]]:
+    csv.field_size_limit(min(sys.maxsize, 1 << 24))
+    try:
+        with open(root, newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream)
+            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
+            lacking = [key for key in ("emotion", "pixels", "usage") if key not in header]
+            if lacking:
+                raise DataError(
+                    f"{root} has no column {lacking[0]!r}; expected FER2013's emotion, pixels, Usage."
+                )
+            for row in reader:
+                if (row[header["usage"]] or "").strip() == usage:
+                    yield reader.line_num, (row[header["emotion"]], row[header["pixels"]] or "")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{root} cannot be read as CSV: {error}") from None
+
+
+def _csv_pixels(root: Path, line: int, text: str) -> images.Pixels:
+    try:
+        values = np.array(text.split(), dtype=np.uint8)
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{root}, line {line}: pixels are numbers from 0 to 255: {error}") from None
+    side = int(round(len(values) ** 0.5))
+    if side == 0 or side * side != len(values):
+        raise DataError(f"{root}, line {line}: {len(values)} pixels make no square picture.")
+    return values.reshape(side, side)
+
+
+def _csv_label(root: Path, line: int, emotion: str) -> str:
+    if emotion.strip() not in {str(number) for number in range(len(FER2013_LABELS))}:
+        raise DataError(f"{root}, line {line}: emotion is {emotion!r}; it must be 0 to 6.")
+    return FER2013_LABELS[int(emotion)]

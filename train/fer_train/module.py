@@ -1,0 +1,213 @@
+"""The recipe of a training run, and the LightningModule that carries it out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.optim import lr_scheduler
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from fer_runtime import metrics
+from fer_runtime.errors import DataError
+from fer_train.augment import PRESETS, Augmentation
+from fer_train.models import Deployable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every choice of a run except its data; with the seed it determines the weights on a CPU.
+
+    `lr` is the highest learning rate of the schedule. `weight_decay` spares norms and biases.
+    `ema` is the decay of averaged weights (0 switches it off). `precision` is Lightning's: "32",
+    "bf16-mixed" or "16-mixed". `monitor` chooses `best.pt`, and `patience` epochs without a better
+    value end the run (0: never).
+
+    Raises:
+        DataError: a name or a number that is not allowed.
+    """
+
+    architecture: str = "compact_cnn"
+    architecture_args: Mapping[str, Any] = field(default_factory=dict)
+    epochs: int = 20
+    batch_size: int = 64
+    optimizer: str = "sgd"
+    lr: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    scheduler: str = "onecycle"
+    step_size: int = 10
+    gamma: float = 0.1
+    label_smoothing: float = 0.0
+    ema: float = 0.0
+    gradient_clip: float = 1.0
+    patience: int = 0
+    monitor: str = "val_macro_f1"
+    precision: str = "32"
+    seed: int = 0
+    augmentation: Augmentation = PRESETS["light"]
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("optimizer", OPTIMIZERS),
+            ("scheduler", SCHEDULERS),
+            ("monitor", MONITORS),
+        ):
+            if getattr(self, name) not in allowed:
+                raise DataError(
+                    f"{name} is {getattr(self, name)!r}; allowed: {', '.join(sorted(allowed))}."
+                )
+        for name in ("epochs", "batch_size", "lr", "step_size"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"{name} is {getattr(self, name)}; it must be above 0.")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for a spec's provenance and for comparing two runs."""
+        return asdict(self)
+
+
+class FerModule(pl.LightningModule):
+    """Trains the net inside a Deployable; validates the Deployable itself, as export ships it."""
+
+    def __init__(self, deployable: Deployable, recipe: Recipe, classes: int) -> None:
+        super().__init__()
+        self.deployable = deployable
+        self.recipe = recipe
+        self.train_loss = MeanMetric()
+        self.train_hits = MeanMetric()
+        self.validation_loss = MeanMetric()
+        self.validation_confusion = MulticlassConfusionMatrix(num_classes=classes)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        # Dropout draws from the global generator; seeding it by the step makes a resumed run equal.
+        torch.manual_seed(_step_seed(self.recipe.seed, self.global_step, 0))
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
+        """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats."""
+        images, targets = batch
+        generator = torch.Generator()
+        generator.manual_seed(_step_seed(self.recipe.seed, self.global_step, 1))
+        inputs = self.recipe.augmentation(self.deployable.normalise(images), generator)
+        share, partners = self._mixup(len(targets), generator)
+        if share < 1:
+            inputs = share * inputs + (1 - share) * inputs[partners]
+        logits = self.deployable.net(inputs.contiguous(memory_format=torch.channels_last))
+        loss = self._loss(logits, targets)
+        if share < 1:
+            loss = share * loss + (1 - share) * self._loss(logits, targets[partners])
+        self.train_loss.update(loss.detach())
+        self.train_hits.update((logits.detach().argmax(1) == targets).float())
+        return loss
+
+    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
+        images, targets = batch
+        # In full precision also where training is not: the runtime has no autocast.
+        with torch.autocast(self.device.type, enabled=False):
+            logits, probabilities = self.deployable(images)
+        chosen = probabilities.gather(1, targets[:, None]).clamp_min(1e-12)
+        self.validation_loss.update(-chosen.log())
+        self.validation_confusion.update(logits.argmax(1), targets)
+
+    def epoch_metrics(self) -> dict[str, float]:
+        """The figures of the epoch that just ended, by name; resets what they are counted with."""
+        matrix = self.validation_confusion.compute().cpu().numpy()
+        values = {
+            "train_loss": self.train_loss.compute().item() if self.train_loss.update_count else None,
+            "train_accuracy": self.train_hits.compute().item() if self.train_hits.update_count else None,
+            "val_loss": self.validation_loss.compute().item(),
+            "val_accuracy": metrics.accuracy(matrix),
+            "val_macro_f1": metrics.macro_f1(matrix),
+            "val_macro_recall": metrics.macro_recall(matrix),
+        }
+        for metric in (
+            self.train_loss, self.train_hits, self.validation_loss, self.validation_confusion
+        ):
+            metric.reset()
+        return {name: value for name, value in values.items() if value is not None}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # Plain values only, so that `last.pt` opens with weights_only=True.
+        checkpoint["fer_recipe"] = json.loads(json.dumps(self.recipe.to_dict()))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = OPTIMIZERS[self.recipe.optimizer](_parameter_groups(self, self.recipe), self.recipe)
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = SCHEDULERS[self.recipe.scheduler](optimizer, self.recipe, steps)
+        if scheduler is None:
+            return optimizer
+        interval = "epoch" if self.recipe.scheduler in ("step", "plateau") else "step"
+        config = {"scheduler": scheduler, "interval": interval, "monitor": "val_loss"}
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(
+            logits.float(), targets, label_smoothing=self.recipe.label_smoothing
+        )
+
+    def _mixup(self, count: int, generator: torch.Generator) -> tuple[float, torch.Tensor]:
+        """Share of the first image, and each image's partner (Zhang et al. 2018)."""
+        alpha = self.recipe.augmentation.mixup
+        if not alpha:
+            return 1.0, torch.empty(0, dtype=torch.int64)
+        seed = int(torch.randint(2**31, (1,), generator=generator))
+        share = float(np.random.default_rng(seed).beta(alpha, alpha))
+        return share, torch.randperm(count, generator=generator).to(self.device)
+
+
+def _step_seed(seed: int, step: int, purpose: int) -> int:
+    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1)[0])
+
+
+def _parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Matrices and kernels decay; norms and biases, which have one axis, do not."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _sgd(parameters: Any, recipe: Recipe) -> torch.optim.Optimizer:
+    return torch.optim.SGD(
+        parameters, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
+    )
+
+
+def _onecycle(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
+) -> lr_scheduler.LRScheduler:
+    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=0.2)
+
+
+OPTIMIZERS: Mapping[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
+    "sgd": _sgd,
+    "adam": lambda parameters, recipe: torch.optim.Adam(parameters, recipe.lr),
+    "adamw": lambda parameters, recipe: torch.optim.AdamW(parameters, recipe.lr),
+}
+
+SCHEDULERS: Mapping[
+    str, Callable[[torch.optim.Optimizer, Recipe, int], lr_scheduler.LRScheduler | None]
+] = {
+    "none": lambda optimizer, recipe, steps: None,
+    "step": lambda optimizer, recipe, steps: lr_scheduler.StepLR(
+        optimizer, recipe.step_size, recipe.gamma
+    ),
+    "onecycle": _onecycle,
+    "cosine": lambda optimizer, recipe, steps: lr_scheduler.CosineAnnealingLR(optimizer, steps),
+    "plateau": lambda optimizer, recipe, steps: lr_scheduler.ReduceLROnPlateau(
+        optimizer, factor=recipe.gamma, patience=recipe.step_size
+    ),
+}
+
+MONITORS = {
+    "val_loss": "min", "val_accuracy": "max", "val_macro_f1": "max", "val_macro_recall": "max"
+}
+"""Metrics that can choose the best checkpoint -> whether less or more is better."""
