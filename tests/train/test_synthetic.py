@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
+from fer_train.synthetic import EXPRESSIONS, LABELS, ActionUnits, render_face, write_dataset
 
 from fer_runtime.errors import DataError
-from fer_train.synthetic import EXPRESSIONS, LABELS, ActionUnits, render_face, write_dataset
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -93,7 +93,7 @@ def test_classes_are_learnable_but_not_trivially() -> None:
     dual = train @ train.T + 3000.0 * np.eye(len(train))
     weights = train.T @ np.linalg.solve(dual, np.eye(len(LABELS))[targets[:700]] - 1 / 7)
     accuracy = np.mean((held_out @ weights).argmax(axis=1) == targets[700:])
-    assert 0.25 < accuracy < 0.9
+    assert 0.25 < accuracy < 0.8
 
 
 def test_files_are_counted_and_decode_to_the_asked_size(tmp_path: Path) -> None:

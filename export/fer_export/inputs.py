@@ -1,0 +1,67 @@
+"""What parity is tried on: seeded noise in several batch sizes, and real image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_runtime import images
+from fer_runtime.errors import DataError
+from fer_runtime.sources import Files
+from fer_runtime.spec import InputSpec
+
+BATCH_SIZES = (1, 2, 3, 17)
+MAX_IMAGES = 1024
+
+
+@dataclass(frozen=True)
+class InputBatch:
+    """(N, C, H, W) uint8 pixels with one name per image."""
+
+    names: tuple[str, ...]
+    pixels: npt.NDArray[np.uint8]
+
+
+def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
+    """One batch of each size; from fine grain to broad blotches, dark to bright, low contrast to high.
+
+    White noise alone looks the same to a pooling net from image to image, so its logits hardly
+    vary; noise of several grain sizes spreads them.
+    """
+    rng = np.random.default_rng(seed)
+    for size in BATCH_SIZES:
+        pixels = np.stack([_noise_image(spec, rng) for _ in range(size)])
+        names = tuple(f"noise {size}-{index}" for index in range(size))
+        yield InputBatch(names, pixels)
+
+
+def files(folder: Path, spec: InputSpec, limit: int = MAX_IMAGES) -> Iterator[InputBatch]:
+    """Images of a folder, at most `limit`, evenly spread over it, in batches of the largest size.
+
+    Raises:
+        DataError: no folder, or no image in it.
+        ImageError: an image that cannot be read.
+    """
+    if not folder.exists():
+        raise DataError(f"{folder} does not exist.")
+    names = [item.name for item in Files([folder])]
+    if not names:
+        raise DataError(f"{folder} holds no images.")
+    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))]
+    size = BATCH_SIZES[-1]
+    for start in range(0, len(chosen), size):
+        batch = tuple(chosen[start : start + size])
+        yield InputBatch(batch, images.load_batch(batch, spec))
+
+
+def _noise_image(spec: InputSpec, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """(C, H, W) uint8: random blocks of a random side, with random mean and contrast."""
+    block = int(2 ** rng.uniform(0, np.log2(max(2, min(spec.height, spec.width) / 2))))
+    rows, columns = -(-spec.height // block), -(-spec.width // block)
+    coarse = rng.normal(rng.uniform(40, 215), rng.uniform(10, 80), (spec.channels, rows, columns))
+    fine = coarse.repeat(block, 1).repeat(block, 2)[:, : spec.height, : spec.width]
+    return np.clip(fine, 0, 255).astype(np.uint8)

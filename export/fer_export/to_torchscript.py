@@ -1,0 +1,78 @@
+"""TorchScript: traced, frozen, with the spec as an extra file.
+
+PyTorch deprecates TorchScript since 2.11 in favour of torch.export (`.pt2`); what touches it, and
+its warnings, stay in this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fer_runtime.errors import ModelFileError
+from fer_runtime.spec import EXTRA_FILE, ModelSpec
+from fer_train.models import Deployable
+
+
+def convert(deployable: Deployable, spec: ModelSpec, path: Path) -> None:
+    """Trace and freeze the wrapper in evaluation mode, and save it with its spec."""
+    example = torch.zeros((2, *spec.input.shape), dtype=torch.uint8)
+    with _expected_warnings(), torch.inference_mode():
+        traced = torch.jit.trace(deployable.eval(), example, check_trace=False)
+        _save(torch.jit.freeze(traced), spec, path)
+
+
+def embed(path: Path, spec: ModelSpec) -> None:
+    """Write the file again with another spec."""
+    _save(load(path), spec, path)
+
+
+def load(path: Path) -> Any:
+    """Open a TorchScript file on the CPU. This executes the code inside it.
+
+    Raises:
+        ModelFileError: not a TorchScript file.
+    """
+    try:
+        with _expected_warnings():
+            return torch.jit.load(str(path), map_location="cpu")
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFileError(f"{path} cannot be loaded as TorchScript: {reason}") from None
+
+
+def weights_sha256(path: Path) -> str:
+    """Hash of the code and constants, which is all of the file but its spec."""
+    import zipfile
+
+    digest = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        entries = sorted(archive.namelist(), key=_inner)
+        for entry in entries:
+            if not _inner(entry).startswith(("extra/", ".data/")) and ".debug_pkl" not in entry:
+                digest.update(_inner(entry).encode() + b"\0" + archive.read(entry))
+    return digest.hexdigest()
+
+
+def _inner(entry: str) -> str:
+    """An entry's name below the archive's own top folder, which is called after the file."""
+    return entry.partition("/")[2]
+
+
+def _save(module: Any, spec: ModelSpec, path: Path) -> None:
+    with _expected_warnings():
+        torch.jit.save(module, str(path), _extra_files={EXTRA_FILE: spec.to_json()})
+
+
+@contextlib.contextmanager
+def _expected_warnings() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.*")
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")
+        yield

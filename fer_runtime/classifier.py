@@ -1,0 +1,127 @@
+"""Images in, Predictions out: the Python API of the runtime."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_runtime import images
+from fer_runtime.errors import ModelFileError
+from fer_runtime.session import Session
+from fer_runtime.spec import ModelSpec
+
+MODEL_VARIABLE = "FER_MODEL"
+LOCAL_MODEL = "best.onnx"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable label of one image, its probability, and those of all labels.
+
+    It describes the *apparent* expression in a picture, not what a person feels.
+    """
+
+    label: str
+    probability: float
+    probabilities: Mapping[str, float]
+
+    @classmethod
+    def of(cls, labels: tuple[str, ...], row: npt.NDArray[np.float32]) -> Prediction:
+        """(K,) float32 probabilities in label order -> Prediction."""
+        values = row.tolist()
+        best = int(row.argmax())
+        return cls(labels[best], values[best], dict(zip(labels, values, strict=True)))
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """The `count` most probable labels with their probabilities, best first."""
+        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
+        return ranked[:count]
+
+
+class Classifier:
+    """Classifies image files, encoded bytes and uint8 arrays in batches."""
+
+    def __init__(self, session: Session, *, batch_size: int = 32) -> None:
+        self.session = session
+        self.batch_size = batch_size
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        provider: str = "auto",
+        threads: int | None = None,
+        batch_size: int = 32,
+        spec: ModelSpec | None = None,
+    ) -> Classifier:
+        """Open a model; without a path, the one that `find_model` finds.
+
+        `provider` is "cpu", "cuda" or "auto"; `threads` defaults to the cores this process may use.
+
+        Raises:
+            ModelFileError, ModelSpecError: a model that cannot be used.
+            ProviderError: a provider that cannot run here; never a silent fallback.
+        """
+        model = find_model(path)
+        session = Session.open(model, provider=provider, threads=threads, spec=spec)
+        return cls(session, batch_size=batch_size)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model expects and says."""
+        return self.session.spec
+
+    @property
+    def provider(self) -> str:
+        """The provider that runs: "cpu" or "cuda"."""
+        return self.session.provider
+
+    def predict(self, image: images.Source) -> Prediction:
+        """One path, encoded bytes or (H, W[, C]) uint8 array -> Prediction; raises ImageError."""
+        pixels = images.load(image, self.spec.input)
+        row = self.session.run(pixels[None]).probabilities[0]
+        return Prediction.of(self.spec.labels, row)
+
+    def predict_batch(self, many: Iterable[images.Source]) -> list[Prediction]:
+        """Images of any kind and number -> one Prediction each, in order.
+
+        Raises:
+            ImageError: names the first image that cannot be read.
+        """
+        return list(self.stream(many))
+
+    def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
+        """Like `predict_batch`, but lazily: holds one batch at a time."""
+        source = iter(many)
+        while batch := list(islice(source, self.batch_size)):
+            pixels = images.load_batch(batch, self.spec.input)
+            for row in self.session.run(pixels).probabilities:
+                yield Prediction.of(self.spec.labels, row)
+
+
+def find_model(path: str | os.PathLike[str] | None = None) -> Path:
+    """The model to use: `path`, else $FER_MODEL, else ./best.onnx, else the shipped one.
+
+    Raises:
+        ModelFileError: none of them is there.
+    """
+    if path is not None:
+        return Path(path)
+    if named := os.environ.get(MODEL_VARIABLE):
+        return Path(named)
+    if Path(LOCAL_MODEL).is_file():
+        return Path(LOCAL_MODEL)
+    shipped = sorted((Path(__file__).parent / "models").glob("*.onnx"))
+    if shipped:
+        return shipped[0]
+    raise ModelFileError(
+        f"No model: say --model FILE, set {MODEL_VARIABLE}, or put {LOCAL_MODEL} in this folder "
+        "(`fer-export onnx best.pt` makes it)."
+    )

@@ -1,0 +1,194 @@
+"""`fer-infer` and `fer-doctor`; whatever is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fer_runtime._version import __version__
+from fer_runtime.console import EXIT_HELP, run_app
+from fer_runtime.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from fer_runtime.pipeline import Row
+    from fer_runtime.session import Session
+
+ERROR_ROWS = 3
+_SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
+
+infer_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"fer-runtime {__version__}")
+        raise typer.Exit
+
+
+@infer_app.command(context_settings=_SETTINGS, no_args_is_help=True, epilog=EXIT_HELP)
+def fer_infer(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Image files, and folders of images.")
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one."),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="ModelSpec as JSON, for an ONNX file that carries none.")
+    ] = None,
+    provider: Annotated[
+        str, typer.Option(help="cpu, cuda (or an error), or auto, which says what it chose.")
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(help="Images per run of the session.", min=1)] = 32,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="FILE.csv or FILE.jsonl; - is CSV on stdout."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines on stdout.")] = False,
+    top_k: Annotated[int, typer.Option(help="Labels shown per image in text and JSON.", min=1)] = 3,
+    on_error: Annotated[
+        str, typer.Option(help="row: an unreadable image is a row; fail: it ends the run.")
+    ] = "row",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: all this process may use.", min=1)
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and end.")
+    ] = False,
+) -> None:
+    """Classify the apparent facial expression in images, in batches.
+
+    A prediction is about a picture, not about what a person feels.
+    """
+    from fer_runtime.classifier import find_model
+    from fer_runtime.pipeline import Pipeline
+    from fer_runtime.session import Session, usable_threads
+    from fer_runtime.sinks import STDOUT, Sink
+    from fer_runtime.sources import Files
+    from fer_runtime.spec import ModelSpec
+
+    if on_error not in ("row", "fail"):
+        raise typer.BadParameter(f"{on_error!r}; allowed: row, fail", param_hint="--on-error")
+    path = find_model(model)
+    workers = threads or usable_threads()
+    # Foreign specs are read first: a mistake in one should not cost a session's start.
+    given = ModelSpec.read(spec) if spec else None
+    session = Session.open(path, provider=provider, threads=1, spec=given)
+    _say(f"model {path} on {session.provider_reason}")
+    files = Files(sources)
+    pipeline = Pipeline(session, workers=workers, batch_size=batch_size)
+    ending = ".jsonl" if as_json else ".csv" if output == STDOUT else None if output else ".txt"
+    labels = session.spec.labels
+    tally = _Tally(on_error, stop=time.perf_counter())
+    try:
+        with Sink(output or STDOUT, labels, ending=ending, top_k=top_k) as sink:
+            for rows in _shown(tally.counted(pipeline.run(files)), files, output or STDOUT):
+                sink.write(rows)
+            tally.require_images(files.sources, files.skipped)
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has enough; that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
+    except KeyboardInterrupt:
+        kept = f"; finished rows are in {sink.partial}" if output not in (None, STDOUT) else ""
+        _say(f"interrupted after {tally.images:,} images{kept}")
+        raise
+    _say(tally.summary(files.skipped, session, output))
+    raise typer.Exit(ERROR_ROWS if tally.errors else 0)
+
+
+class _Tally:
+    """Counts what went by, and stops the run at the first error where that was asked for."""
+
+    def __init__(self, on_error: str, stop: float) -> None:
+        self.on_error = on_error
+        self.started = stop
+        self.images = self.errors = 0
+
+    def counted(self, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
+        for rows in batches:
+            failed = [row for row in rows if row.error is not None]
+            if failed and self.on_error == "fail":
+                raise ImageError(f"{failed[0].name}: {failed[0].error}")
+            self.images += len(rows)
+            self.errors += len(failed)
+            yield rows
+
+    def require_images(self, sources: list[str], skipped: int) -> None:
+        if not self.images:
+            others = f" ({skipped:,} other files)" if skipped else ""
+            raise DataError(f"{', '.join(sources)}: no image files there{others}.")
+
+    def summary(self, skipped: int, session: Session, output: str | None) -> str:
+        seconds = time.perf_counter() - self.started
+        parts = [
+            f"{self.images:,} images in {seconds:.2f} s ({self.images / seconds:,.0f} images/s) "
+            f"on {session.provider}",
+            f"{self.errors:,} with an error" if self.errors else "",
+            f"{skipped:,} other files skipped" if skipped else "",
+        ]
+        line = ", ".join(part for part in parts if part)
+        return f"{line} -> {output}" if output and output != "-" else line
+
+
+def _shown(batches: Iterable[list[Row]], files: Any, output: str) -> Iterator[list[Row]]:
+    """Pass batches on; with a bar on stderr where a person watches and rows do not scroll by."""
+    if not sys.stderr.isatty() or (output == "-" and sys.stdout.isatty()):
+        yield from batches
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]} images/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    started, done = time.perf_counter(), 0
+    with bar:
+        task = bar.add_task("", total=type(files)(files.sources).total(), rate="")
+        for rows in batches:
+            done += len(rows)
+            bar.update(task, completed=done, rate=f"{done / (time.perf_counter() - started):,.0f}")
+            yield rows
+
+
+@doctor_app.command(context_settings=_SETTINGS)
+def fer_doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is installed, which providers run here, and why the others do not."""
+    from fer_runtime import doctor
+
+    report = doctor.report()
+    if as_json:
+        import json
+
+        print(json.dumps(report, indent=2))
+    else:
+        print(doctor.as_text(report), end="")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def infer() -> None:
+    """Entry point of `fer-infer`."""
+    run_app(infer_app)
+
+
+def doctor() -> None:
+    """Entry point of `fer-doctor`."""
+    run_app(doctor_app)

@@ -1,0 +1,237 @@
+"""Execution providers: what onnxruntime is given, and the promise that it is what runs.
+
+onnxruntime falls back to the CPU without raising, also where its list of available providers
+names CUDA. Here an explicit request runs as asked or ends in a ProviderError that names the cause;
+only "auto" may choose, and says what it chose and why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fer_runtime.errors import ProviderError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PROVIDERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "cpu": ("CPUExecutionProvider", {}),
+    "cuda": (
+        "CUDAExecutionProvider",
+        {
+            "use_tf32": "0",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "arena_extend_strategy": "kSameAsRequested",
+        },
+    ),
+}
+"""Our name -> onnxruntime's name and the options it is given; TF32 off keeps fp32 parity."""
+
+_NO_FALLBACK = "session.disable_cpu_ep_fallback"
+_LOG_FATAL, _LOG_WARNING = 4, 2
+
+Create = Callable[[list[tuple[str, dict[str, str]]], dict[str, str]], "onnxruntime.InferenceSession"]
+"""(providers with options, session config entries) -> session; raises what onnxruntime raises."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session, the provider that runs it, why it was chosen, and nodes left to the CPU."""
+
+    session: onnxruntime.InferenceSession
+    provider: str
+    reason: str
+    partly_on_cpu: bool = False
+
+
+def open_session(provider: str, create: Create) -> Opened:
+    """Open a session on `provider` ("cpu", "cuda" or "auto").
+
+    Raises:
+        ProviderError: an unknown name, a wheel missing or installed twice, or a provider that
+            cannot run here; whatever `create` raises for a broken model passes through.
+    """
+    check_wheels()
+    if provider == "auto":
+        causes = diagnose_cuda()
+        if causes:
+            return Opened(_create(create, "cpu"), "cpu", f"CPU, because {causes[0]}")
+        try:
+            return _open_strict("cuda", create, "CUDA, because a device is there and its libraries load")
+        except ProviderError as error:
+            return Opened(_create(create, "cpu"), "cpu", f"CPU, because CUDA failed: {error}")
+    if provider not in PROVIDERS:
+        raise ProviderError(f"Unknown provider {provider!r}; allowed: auto, {', '.join(PROVIDERS)}.")
+    if provider == "cpu":
+        return Opened(_create(create, "cpu"), "cpu", "CPU, as asked")
+    return _open_strict(provider, create, f"{provider.upper()}, as asked")
+
+
+def _open_strict(provider: str, create: Create, reason: str) -> Opened:
+    """Open with `provider` alone; CPU nodes are accepted only if the provider itself runs too."""
+    _refuse(provider, diagnose_cuda())
+    try:
+        return Opened(_create(create, provider, {_NO_FALLBACK: "1"}), provider, reason)
+    except Exception as error:
+        # onnxruntime raises its own classes without a common base. Either the provider cannot
+        # run, or some nodes belong on the CPU: opening without the flag tells which.
+        first = error
+    session = _create(create, provider)
+    if session.get_providers()[0] != PROVIDERS[provider][0]:
+        _refuse(provider, [f"onnxruntime fell back to the CPU: {first}"])
+    return Opened(session, provider, reason, partly_on_cpu=True)
+
+
+def _create(
+    create: Create, provider: str, entries: Mapping[str, str] | None = None
+) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    name, options = PROVIDERS[provider]
+    # Provider libraries log through the process-wide logger; the exception says what matters.
+    onnxruntime.set_default_logger_severity(_LOG_FATAL)
+    try:
+        return create([(name, dict(options))], dict(entries or {}))
+    finally:
+        onnxruntime.set_default_logger_severity(_LOG_WARNING)
+
+
+def _refuse(provider: str, causes: list[str]) -> None:
+    if causes:
+        raise ProviderError(
+            f"{provider} was asked for and cannot run here: {'; '.join(causes)}. "
+            "To run on the CPU instead, say --provider cpu (or provider='cpu')."
+        )
+
+
+def check_wheels() -> None:
+    """Raise ProviderError unless exactly one onnxruntime wheel is installed."""
+    wheels = installed_wheels()
+    if len(wheels) > 1:
+        raise ProviderError(
+            f"{' and '.join(wheels)} are both installed, and overwrite one another's files; "
+            f"keep one: pip uninstall -y {' '.join(wheels)}, then "
+            "pip install 'fer-runtime[cpu]' or 'fer-runtime[gpu]'."
+        )
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ProviderError(
+            f"onnxruntime cannot be imported ({error}); "
+            "pip install 'fer-runtime[cpu]', or 'fer-runtime[gpu]' for an NVIDIA GPU."
+        ) from None
+    if not hasattr(onnxruntime, "InferenceSession"):
+        raise ProviderError(
+            "onnxruntime is installed in part (one wheel was removed over another); "
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'fer-runtime[cpu]'."
+        )
+
+
+def installed_wheels() -> list[str]:
+    """Names of the installed distributions that provide the module onnxruntime.
+
+    Read from the folder listing: importlib.metadata alone would cost a tenth of a cold start.
+    """
+    found = set()
+    for folder in sys.path:
+        with contextlib.suppress(OSError):
+            for entry in os.scandir(folder or "."):
+                name, dash, _ = entry.name.partition("-")
+                if dash and entry.name.endswith(".dist-info") and name.startswith("onnxruntime"):
+                    found.add(name.replace("_", "-"))
+    return sorted(name for name in found if name.removeprefix("onnxruntime") in _VARIANTS)
+
+
+_VARIANTS = {"", "-gpu", "-directml", "-openvino", "-qnn", "-rocm", "-training"}
+
+
+def diagnose_cuda() -> list[str]:
+    """Why CUDA cannot run here, most basic cause first; empty where it should run."""
+    import onnxruntime
+
+    if PROVIDERS["cuda"][0] not in onnxruntime.get_available_providers():
+        wheels = " and ".join(installed_wheels()) or "onnxruntime"
+        return [
+            f"the installed wheel ({wheels} {onnxruntime.__version__}) is built without CUDA "
+            f"(pip uninstall -y {wheels}; pip install 'fer-runtime[gpu]')"
+        ]
+    return [*_diagnose_driver(), *_diagnose_libraries()]
+
+
+def _diagnose_driver() -> list[str]:
+    """Ask the driver itself for devices (CUDA driver API: cuInit, cuDeviceGetCount)."""
+    library = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError as error:
+        return [f"no NVIDIA driver is installed ({error})"]
+    status = driver.cuInit(0)
+    count = ctypes.c_int(0)
+    if status == 0:
+        status = driver.cuDeviceGetCount(ctypes.byref(count))
+    if status != 0:
+        return [f"the NVIDIA driver finds no usable device (CUDA error {status})"]
+    if count.value == 0:
+        return ["the NVIDIA driver finds no device (is CUDA_VISIBLE_DEVICES set?)"]
+    return []
+
+
+def _diagnose_libraries() -> list[str]:
+    """Load the provider library and let the loader say which library it misses."""
+    import onnxruntime
+
+    with _quiet():
+        onnxruntime.preload_dlls()
+    folder = Path(onnxruntime.__file__).parent / "capi"
+    pattern = "onnxruntime_providers_{}.dll" if os.name == "nt" else "libonnxruntime_providers_{}.so"
+    try:
+        ctypes.CDLL(str(folder / pattern.format("shared")))
+        ctypes.CDLL(str(folder / pattern.format("cuda")))
+    except OSError as error:
+        return [
+            f"a library is missing: {error}; onnxruntime {onnxruntime.__version__} wants "
+            f"{wanted_cuda()} (pip install 'onnxruntime-gpu[cuda,cudnn]' brings them as wheels)"
+        ]
+    return []
+
+
+def wanted_cuda() -> str:
+    """The CUDA and cuDNN versions that the installed onnxruntime was built for."""
+    from onnxruntime.capi import build_and_package_info
+
+    cuda = getattr(build_and_package_info, "cuda_version", "") or "an unknown version"
+    return f"CUDA {cuda} and cuDNN 9"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """preload_dlls prints what it does not find; the loader's message below says it better."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
+
+
+def describe() -> dict[str, Any]:
+    """What `fer-doctor` prints about providers: wheels, versions, what loads and what does not."""
+    wheels = installed_wheels()
+    try:
+        check_wheels()
+    except ProviderError as error:
+        return {"wheels": wheels, "error": str(error)}
+    import onnxruntime
+
+    causes = diagnose_cuda()
+    return {
+        "wheels": wheels,
+        "onnxruntime": onnxruntime.__version__,
+        "compiled_in": onnxruntime.get_available_providers(),
+        "cpu": "runs",
+        "cuda": "; ".join(causes) if causes else "runs",
+    }

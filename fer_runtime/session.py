@@ -1,0 +1,262 @@
+"""The only InferenceSession of the project: a model file and its spec, opened and checked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fer_runtime import providers
+from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
+from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
+
+Floats = npt.NDArray[np.float32]
+
+
+class Outputs(NamedTuple):
+    """(N, K) float32 each; the arrays belong to the caller."""
+
+    logits: Floats
+    probabilities: Floats
+
+
+class Session:
+    """An ONNX model with its spec on a provider that was checked.
+
+    Threads may call `run` side by side: onnxruntime runs each call on the calling thread when
+    `threads` is 1, which is how the pipeline uses all cores.
+    """
+
+    def __init__(self, opened: providers.Opened, spec: ModelSpec, path: Path, threads: int) -> None:
+        self.spec = spec
+        self.path = path
+        self.threads = threads
+        self.provider = opened.provider
+        self.provider_reason = opened.reason
+        self._session = opened.session
+        self._outputs = [output.name for output in opened.session.get_outputs()]
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        provider: str = "auto",
+        threads: int | None = None,
+        spec: ModelSpec | None = None,
+    ) -> Session:
+        """Open an ONNX file; `spec` is needed only where the file carries none.
+
+        Raises:
+            ModelFileError: missing, broken, not ONNX, or at odds with its spec.
+            ModelSpecError: the file carries no spec and none was given, or a broken one.
+            ProviderError: the provider cannot run here.
+        """
+        model = Path(path)
+        _refuse_other_kinds(model)
+        threads = threads or usable_threads()
+        opened = _open(model, provider, threads)
+        spec = spec or _embedded_spec(opened.session, model)
+        _check_signature(opened.session, spec, model)
+        return cls(opened, spec, model, threads)
+
+    def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
+        """(N, C, H, W) uint8 pixels as `fer_runtime.images` makes them -> Outputs of N rows.
+
+        Raises:
+            ValueError: another dtype or shape than the spec's.
+        """
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != self.spec.input.shape:
+            raise ValueError(
+                f"pixels are {pixels.dtype} {pixels.shape}; the model takes uint8 "
+                f"(N, {', '.join(map(str, self.spec.input.shape))})"
+            )
+        named = self.run_named(pixels)
+        logits = named.get("logits", next(iter(named.values())))
+        probabilities = named.get("probabilities")
+        if probabilities is None:
+            probabilities = softmax(logits / self.spec.temperature)
+        return Outputs(logits, probabilities)
+
+    def run_named(self, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
+        """(N, C, H, W) uint8 pixels -> every output of the graph as it is, by name."""
+        results = self._session.run(None, {self.spec.input.name: feed(pixels, self.spec.input)})
+        return dict(zip(self._outputs, results, strict=True))
+
+    def warm_up(self, batch_size: int) -> None:
+        """One run on zeros, so that the first real batch pays for no allocation."""
+        self.run(np.zeros((batch_size, *self.spec.input.shape), np.uint8))
+
+
+def feed(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[Any]:
+    """(N, C, H, W) uint8 -> the input tensor as InputSpec describes it; never writes to `pixels`."""
+    if spec.dtype == "uint8":
+        tensor: npt.NDArray[Any] = pixels
+    else:
+        low, high = spec.value_range
+        mean = np.array(spec.mean, np.float32).reshape(-1, 1, 1)
+        std = np.array(spec.std, np.float32).reshape(-1, 1, 1)
+        scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+        tensor = np.float32(low) + np.float32(high - low) * scaled
+    return np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor
+
+
+def softmax(logits: Floats) -> Floats:
+    """(N, K) -> (N, K) rows that sum to one."""
+    exponents = np.exp(logits - logits.max(1, keepdims=True))
+    return (exponents / exponents.sum(1, keepdims=True)).astype(np.float32)
+
+
+def usable_threads() -> int:
+    """Cores this process may use: its affinity and its cgroup's quota, never the host's count."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_cores()
+    return max(1, min(cores, quota) if quota else cores)
+
+
+def _cgroup_cores() -> int | None:
+    """Whole cores of the cgroup's CPU quota, rounded up; None without a quota (Linux only)."""
+    for names in (
+        ("/sys/fs/cgroup/cpu.max",),
+        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ):
+        try:
+            quota, period = " ".join(Path(name).read_text() for name in names).split()
+            if quota not in ("max", "-1"):
+                return max(1, -(-int(quota) // int(period)))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _open(model: Path, provider: str, threads: int) -> providers.Opened:
+    def create(names: list[tuple[str, dict[str, str]]], entries: dict[str, str]) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        # Spinning threads would take the cores that decode the next batch.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for key, value in entries.items():
+            options.add_session_config_entry(key, value)
+        return onnxruntime.InferenceSession(str(model), options, providers=names)
+
+    try:
+        return providers.open_session(provider, create)
+    except FerError:
+        raise
+    except Exception as error:
+        # onnxruntime's exceptions share no base class; after the provider is settled, what is
+        # left is a file that it cannot load.
+        reason = str(error).strip().splitlines()[0]
+        raise ModelFileError(
+            f"{model} cannot be loaded as ONNX: {reason} (`fer-export inspect {model}` shows "
+            "what it holds.)"
+        ) from None
+
+
+def _refuse_other_kinds(model: Path) -> None:
+    """Say what a file is when it is not ONNX; protobuf itself has no magic number."""
+    if not model.exists():
+        raise ModelFileError(
+            f"{model} does not exist. `fer-export onnx best.pt` makes a model from a checkpoint."
+        )
+    if not model.is_file():
+        raise ModelFileError(f"{model} is not a file.")
+    try:
+        with open(model, "rb") as stream:
+            start = stream.read(64)
+    except OSError as error:
+        raise ModelFileError(f"{model} cannot be read: {error.strerror}") from None
+    runs = {
+        ".torchscript": "TorchScript, which torch.jit.load runs",
+        ".pt2": "an ExportedProgram, which torch.export.load runs",
+    }.get(model.suffix)
+    if runs:
+        raise ModelFileError(
+            f"{model} is {runs}; fer-runtime runs ONNX without torch: `fer-export onnx best.pt`."
+        )
+    if not start:
+        raise ModelFileError(f"{model} is empty.")
+    if start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x04")):
+        raise ModelFileError(
+            f"{model} is a PyTorch file, not ONNX; make one: `fer-export onnx {model}`."
+        )
+    if start.lstrip()[:1] == b"<":
+        raise ModelFileError(f"{model} is a web page, not ONNX; the download went wrong.")
+
+
+def _embedded_spec(session: Any, model: Path) -> ModelSpec:
+    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    if text is None:
+        raise ModelSpecError(
+            f"{model} carries no ModelSpec, so its labels and input are unknown. Describe it in a "
+            "JSON file and say --spec spec.json; a start:\n" + _spec_template(session)
+        )
+    try:
+        return ModelSpec.from_json(text)
+    except ModelSpecError as error:
+        raise ModelSpecError(f"{model}: {error}") from None
+
+
+def _spec_template(session: Any) -> str:
+    """A spec for a foreign model, filled in as far as its signature tells."""
+    first = session.get_inputs()[0]
+    shape = [size if isinstance(size, int) else None for size in first.shape]
+    nhwc = len(shape) == 4 and shape[3] in (1, 3)
+    order = (3, 1, 2) if nhwc else (1, 2, 3)
+    channels, height, width = (shape[i] if len(shape) == 4 else None for i in order)
+    channels = channels if channels in (1, 3) else 3
+    outputs = session.get_outputs()[0].shape
+    count = outputs[-1] if outputs and isinstance(outputs[-1], int) else 7
+    uint8 = first.type == "tensor(uint8)"
+    spec = ModelSpec(
+        labels=tuple(f"class {index}" for index in range(max(2, count))),
+        input=InputSpec(
+            name=first.name,
+            height=height or 224,
+            width=width or 224,
+            channels=channels,
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
+            layout="NHWC" if nhwc else "NCHW",
+            dtype="uint8" if uint8 else "float32",
+            value_range=(0, 255) if uint8 else (0, 1),
+        ),
+    )
+    return spec.to_json()
+
+
+def _check_signature(session: Any, spec: ModelSpec, model: Path) -> None:
+    """The graph's own input and outputs must be what the spec says."""
+    inputs = {entry.name: entry for entry in session.get_inputs()}
+    name = spec.input.name
+    if name not in inputs:
+        raise ModelFileError(
+            f"{model}: the spec names the input {name!r}, but the graph has {', '.join(inputs)}."
+        )
+    wanted = "tensor(uint8)" if spec.input.dtype == "uint8" else "tensor(float)"
+    if inputs[name].type != wanted:
+        raise ModelFileError(
+            f"{model}: the spec says {wanted} for {name!r}, but the graph takes {inputs[name].type}."
+        )
+    channels, height, width = spec.input.shape
+    expected = (channels, height, width) if spec.input.layout == "NCHW" else (height, width, channels)
+    actual = inputs[name].shape[1:]
+    if len(actual) != 3 or any(
+        isinstance(have, int) and have != want for have, want in zip(actual, expected, strict=True)
+    ):
+        raise ModelFileError(
+            f"{model}: the spec says (N, {', '.join(map(str, expected))}) for {name!r}, but the "
+            f"graph takes {inputs[name].shape}."
+        )
+    classes = session.get_outputs()[0].shape[-1:]
+    if classes and isinstance(classes[0], int) and classes[0] != len(spec.labels):
+        raise ModelFileError(
+            f"{model}: the spec has {len(spec.labels)} labels, but the graph puts out {classes[0]}."
+        )
