@@ -39,7 +39,9 @@ def fer_infer(
     ],
     model: Annotated[
         str | None,
-        typer.Option(help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one."),
+        typer.Option(
+            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one."
+        ),
     ] = None,
     spec: Annotated[
         Path | None, typer.Option(help="ModelSpec as JSON, for an ONNX file that carries none.")
@@ -145,7 +147,13 @@ def _shown(batches: Iterable[list[Row]], files: Any, output: str) -> Iterator[li
         yield from batches
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     bar = Progress(
         BarColumn(),

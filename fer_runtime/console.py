@@ -1,9 +1,11 @@
-"""What the three command lines share: errors as one sentence, and the exit status table."""
+"""What the command lines share: errors as one sentence, the exit status table, a progress bar."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fer_runtime.errors import FerError
@@ -24,16 +26,48 @@ EXIT_HELP = "Exit status: " + ", ".join(f"{code} {text}" for code, text in EXIT_
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a Typer app; FerError, Ctrl-C and a closed pipe end it without a traceback."""
+    """Run a Typer app; what is expected to go wrong ends in a sentence, not a traceback."""
     try:
         app()
     except FerError as error:
-        print(f"{os.path.basename(sys.argv[0])}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader has gone; there is nobody left to tell. Keep the interpreter's own flush quiet.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        fail(str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        extra = EXTRAS.get(package)
+        if extra is None:
+            raise
+        fail(f"this needs {package}, which is not installed: pip install 'fer-runtime[{extra}]'", 2)
+
+
+EXTRAS = {
+    "torch": "train,export",
+    "torchvision": "train",
+    "pytorch_lightning": "train",
+    "torchmetrics": "train",
+    "matplotlib": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+}
+"""Package -> the extra that brings it."""
+
+
+def fail(message: str, status: int) -> None:
+    """One line on stderr, `command: message`, and the end of the process."""
+    print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that moves a bar on stderr, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total or None, visible=done != total)
+
+        yield show

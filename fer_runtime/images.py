@@ -14,7 +14,6 @@ import os
 import stat
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -74,7 +73,9 @@ def read(path: str | os.PathLike[str]) -> bytes:
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
             raise ImageError(f"{os.fspath(path)} is {kind}")
         if status.st_size > MAX_FILE_BYTES:
-            raise ImageError(f"file of {status.st_size:,} bytes is over the {MAX_FILE_BYTES:,} limit")
+            raise ImageError(
+                f"file of {status.st_size:,} bytes is over the {MAX_FILE_BYTES:,} limit"
+            )
         with open(path, "rb", buffering=0) as stream:
             data = stream.read(status.st_size)
     except OSError as error:
@@ -161,7 +162,7 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
 def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
     import io
 
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
@@ -170,7 +171,7 @@ def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
             pixels = _to_channels(upright, spec.channels)
     except ImageError:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         raise ImageError(
             "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, GIF)"
         ) from None
@@ -200,7 +201,7 @@ def _from_array(array: npt.NDArray[np.generic], spec: InputSpec) -> Pixels:
             f"array of {array.dtype}; pixels are uint8, 0 to 255 (for floats from 0 to 1: "
             "(array * 255).round().astype('uint8'))"
         )
-    pixels = array[:, :, None] if array.ndim == 2 else array
+    pixels: Pixels = (array[:, :, None] if array.ndim == 2 else array).astype(np.uint8, copy=False)
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
         raise ImageError(f"array of shape {array.shape}; allowed: (H, W), (H, W, 1), 3 or 4")
     if pixels.shape[2] == 4:
@@ -249,7 +250,9 @@ def _pad_or_crop(pixels: Pixels, spec: InputSpec) -> Pixels:
 def _fromarray(pixels: Pixels) -> Image.Image:
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels))
+    return Image.fromarray(
+        np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels)
+    )
 
 
 def _resampling(interpolation: str) -> Image.Resampling:

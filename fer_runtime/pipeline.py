@@ -98,7 +98,7 @@ class Pipeline:
         return images.load(item.path, self.session.spec.input, max_pixels=self.max_pixels)
 
     def _infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
-        """(filled, K); on CUDA the batch is padded, because each new size costs a new plan there."""
+        """(filled, K); on CUDA the batch is padded, because each size costs a new plan there."""
         if not filled:
             return np.empty((0, len(self.session.spec.labels)), np.float32)
         if self.session.provider == "cpu":

@@ -38,7 +38,9 @@ PROVIDERS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 _NO_FALLBACK = "session.disable_cpu_ep_fallback"
 _LOG_FATAL, _LOG_WARNING = 4, 2
 
-Create = Callable[[list[tuple[str, dict[str, str]]], dict[str, str]], "onnxruntime.InferenceSession"]
+Create = Callable[
+    [list[tuple[str, dict[str, str]]], dict[str, str]], "onnxruntime.InferenceSession"
+]
 """(providers with options, session config entries) -> session; raises what onnxruntime raises."""
 
 
@@ -65,11 +67,15 @@ def open_session(provider: str, create: Create) -> Opened:
         if causes:
             return Opened(_create(create, "cpu"), "cpu", f"CPU, because {causes[0]}")
         try:
-            return _open_strict("cuda", create, "CUDA, because a device is there and its libraries load")
+            return _open_strict(
+                "cuda", create, "CUDA, because a device is there and its libraries load"
+            )
         except ProviderError as error:
             return Opened(_create(create, "cpu"), "cpu", f"CPU, because CUDA failed: {error}")
     if provider not in PROVIDERS:
-        raise ProviderError(f"Unknown provider {provider!r}; allowed: auto, {', '.join(PROVIDERS)}.")
+        raise ProviderError(
+            f"Unknown provider {provider!r}; allowed: auto, {', '.join(PROVIDERS)}."
+        )
     if provider == "cpu":
         return Opened(_create(create, "cpu"), "cpu", "CPU, as asked")
     return _open_strict(provider, create, f"{provider.upper()}, as asked")
@@ -191,7 +197,9 @@ def _diagnose_libraries() -> list[str]:
     with _quiet():
         onnxruntime.preload_dlls()
     folder = Path(onnxruntime.__file__).parent / "capi"
-    pattern = "onnxruntime_providers_{}.dll" if os.name == "nt" else "libonnxruntime_providers_{}.so"
+    pattern = (
+        "onnxruntime_providers_{}.dll" if os.name == "nt" else "libonnxruntime_providers_{}.so"
+    )
     try:
         ctypes.CDLL(str(folder / pattern.format("shared")))
         ctypes.CDLL(str(folder / pattern.format("cuda")))

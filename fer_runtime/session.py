@@ -78,7 +78,7 @@ class Session:
         logits = named.get("logits", next(iter(named.values())))
         probabilities = named.get("probabilities")
         if probabilities is None:
-            probabilities = softmax(logits / self.spec.temperature)
+            probabilities = softmax(logits, self.spec.temperature)
         return Outputs(logits, probabilities)
 
     def run_named(self, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
@@ -92,7 +92,7 @@ class Session:
 
 
 def feed(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[Any]:
-    """(N, C, H, W) uint8 -> the input tensor as InputSpec describes it; never writes to `pixels`."""
+    """(N, C, H, W) uint8 -> the input tensor that InputSpec describes; `pixels` stay as is."""
     if spec.dtype == "uint8":
         tensor: npt.NDArray[Any] = pixels
     else:
@@ -104,15 +104,18 @@ def feed(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[Any]:
     return np.ascontiguousarray(tensor.transpose(0, 2, 3, 1)) if spec.layout == "NHWC" else tensor
 
 
-def softmax(logits: Floats) -> Floats:
-    """(N, K) -> (N, K) rows that sum to one."""
-    exponents = np.exp(logits - logits.max(1, keepdims=True))
-    return (exponents / exponents.sum(1, keepdims=True)).astype(np.float32)
+def softmax(logits: npt.NDArray[Any], temperature: float = 1.0) -> Floats:
+    """(N, K) -> (N, K) float32 rows that sum to one."""
+    exponents = np.exp((logits - logits.max(1, keepdims=True)).astype(np.float32) / temperature)
+    probabilities: Floats = exponents / exponents.sum(1, keepdims=True)
+    return probabilities
 
 
 def usable_threads() -> int:
     """Cores this process may use: its affinity and its cgroup's quota, never the host's count."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quota = _cgroup_cores()
     return max(1, min(cores, quota) if quota else cores)
 
@@ -243,10 +246,12 @@ def _check_signature(session: Any, spec: ModelSpec, model: Path) -> None:
     wanted = "tensor(uint8)" if spec.input.dtype == "uint8" else "tensor(float)"
     if inputs[name].type != wanted:
         raise ModelFileError(
-            f"{model}: the spec says {wanted} for {name!r}, but the graph takes {inputs[name].type}."
+            f"{model}: the spec says {wanted} for {name!r}; the graph takes {inputs[name].type}."
         )
     channels, height, width = spec.input.shape
-    expected = (channels, height, width) if spec.input.layout == "NCHW" else (height, width, channels)
+    expected = (
+        (channels, height, width) if spec.input.layout == "NCHW" else (height, width, channels)
+    )
     actual = inputs[name].shape[1:]
     if len(actual) != 3 or any(
         isinstance(have, int) and have != want for have, want in zip(actual, expected, strict=True)

@@ -5,6 +5,7 @@ A file appears under its name only when it is complete; until then it is `NAME.p
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
@@ -143,10 +144,8 @@ class Sink:
             return
         if kind is not None:
             # What was finished stays in the partial file; the disk may be full, so do not insist.
-            try:
+            with contextlib.suppress(OSError):
                 self.stream.close()
-            except OSError:
-                pass
             return
         with self._explained():
             self.stream.flush()

@@ -1,4 +1,4 @@
-"""`fer-export`: a thin skin over this package's functions; torch is imported inside the commands."""
+"""`fer-export`: a thin skin over this package's functions; they are imported by the commands."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def verify(
 
 @app.command()
 def inspect(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="ONNX, TorchScript, .pt2 or best.pt.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="ONNX, TorchScript, .pt2 or best.pt.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Show what a model file holds; nothing in it is executed."""

@@ -40,9 +40,7 @@ class Format:
 
 
 FORMATS: Mapping[str, Format] = {
-    "onnx": Format(
-        ".onnx", to_onnx.convert, to_onnx.embed, to_onnx.weights_sha256, runners.onnx
-    ),
+    "onnx": Format(".onnx", to_onnx.convert, to_onnx.embed, to_onnx.weights_sha256, runners.onnx),
     "torchscript": Format(
         ".torchscript",
         to_torchscript.convert,

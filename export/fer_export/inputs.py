@@ -27,7 +27,7 @@ class InputBatch:
 
 
 def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
-    """One batch of each size; from fine grain to broad blotches, dark to bright, low contrast to high.
+    """One batch of each size: fine grain to broad blotches, dark to bright, faint to full contrast.
 
     White noise alone looks the same to a pooling net from image to image, so its logits hardly
     vary; noise of several grain sizes spreads them.
@@ -51,7 +51,9 @@ def files(folder: Path, spec: InputSpec, limit: int = MAX_IMAGES) -> Iterator[In
     names = [item.name for item in Files([folder])]
     if not names:
         raise DataError(f"{folder} holds no images.")
-    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))]
+    chosen = [
+        names[i] for i in np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))
+    ]
     size = BATCH_SIZES[-1]
     for start in range(0, len(chosen), size):
         batch = tuple(chosen[start : start + size])

@@ -124,5 +124,3 @@ def _count(dims: Any) -> int:
     for size in dims:
         count *= size
     return count
-
-

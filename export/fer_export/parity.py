@@ -92,7 +92,9 @@ def compare(
     failures = _structure_failures(batches, len(labels))
     if failures or not batches:
         return _report(batches, tolerance, tuple(failures or ["nothing was compared"]))
-    reference, candidate = (_concatenate(batches, side, "logits") for side in ("reference", "candidate"))
+    reference, candidate = (
+        _concatenate(batches, side, "logits") for side in ("reference", "candidate")
+    )
     scale = float(reference.std())
     difference = np.abs(reference - candidate)
     probability = np.abs(
@@ -196,7 +198,7 @@ def _changed(
     before, after = reference.argmax(1), candidate.argmax(1)
     return [
         ChangedLabel(names[i], labels[before[i]], labels[after[i]], float(margins[i]))
-        for i in np.flatnonzero(before != after)
+        for i in np.flatnonzero(before != after).tolist()
     ]
 
 

@@ -24,7 +24,9 @@ def parity_table(report: ParityReport, title: str) -> RenderableType:
         "largest difference", f"{report.max_difference:.3g}",
         f"{report.tolerance * report.scale:.3g}",
     )  # fmt: skip
-    table.add_row("99th percentile, mean", f"{report.p99_difference:.3g}, {report.mean_difference:.3g}", "")
+    table.add_row(
+        "99th percentile, mean", f"{report.p99_difference:.3g}, {report.mean_difference:.3g}", ""
+    )
     table.add_row(
         "smallest tolerance to pass", f"{report.smallest_tolerance:.2g}", f"{report.tolerance:.2g}"
     )
@@ -51,7 +53,9 @@ def inspection_table(found: Inspection) -> RenderableType:
         return table
     spec = found.spec
     table.add_row("labels", ", ".join(spec.labels))
-    mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (spec.input.mean, spec.input.std))
+    mean, std = (
+        ", ".join(f"{v:.4f}" for v in values) for values in (spec.input.mean, spec.input.std)
+    )
     table.add_row(
         "input",
         f"{spec.input.name}: {spec.input.dtype} {spec.input.layout}, {spec.input.channels} x "

@@ -51,8 +51,6 @@ def _torch_runner(module: Any) -> Runner:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         with torch.inference_mode():
             outputs = module(torch.from_numpy(np.array(pixels)))
-        return {
-            name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)
-        }
+        return {name: output.numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=True)}
 
     return run

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
-from fer_train.synthetic import EXPRESSIONS, LABELS, ActionUnits, render_face, write_dataset
 
 from fer_runtime.errors import DataError
+from fer_train.faces import EXPRESSIONS, LABELS, ActionUnits, render_face
+from fer_train.synthetic import write_dataset
 
 
 def contents(root: Path) -> dict[str, bytes]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fer_runtime.errors import DataError, FerError
+from fer_runtime.console import EXIT_HELP, progress_bar, run_app
+from fer_runtime.errors import DataError
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train facial-expression classifiers whose checkpoints know what they expect.\n\n"
-    "Exit status: 0 done, 2 usage, 5 model, 6 data, 130 interrupted.",
+    help="Train facial-expression classifiers whose checkpoints know what they expect.",
+    epilog=EXIT_HELP,
 )
 
 Data = Annotated[
@@ -39,7 +39,7 @@ def synth(
     """Write a set of synthetic expressive faces, in FER2013's folder layout."""
     from fer_train import synthetic
 
-    with _progress("drawing faces") as progress:
+    with progress_bar("drawing faces") as progress:
         counts = synthetic.write_dataset(
             output, train=train, validation=validation, test=test, seed=seed, size=image_size,
             progress=progress,
@@ -55,7 +55,7 @@ def fit(
     epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 20,
     architecture: Annotated[str, typer.Option(help="compact_cnn or simple_cnn.")] = "compact_cnn",
     architecture_args: Annotated[
-        str, typer.Option(help='The net\'s arguments as JSON, as in \'{"dropout": 0.3}\'.')
+        str, typer.Option(help="The net's arguments as JSON, as in '{\"dropout\": 0.3}'.")
     ] = "{}",
     image_size: Annotated[int, typer.Option(help="Side of the input in pixels.", min=8)] = 48,
     channels: Annotated[int, typer.Option(help="1 (grey) or 3 (RGB).", min=1, max=3)] = 1,
@@ -117,7 +117,7 @@ def fit(
         seed=seed,
         augmentation=chosen if mixup is None else replace(chosen, mixup=mixup),
     )
-    with _progress("decoding images") as progress:
+    with progress_bar("decoding images") as progress:
         result = fitting.fit(
             data,
             output,
@@ -152,7 +152,7 @@ def evaluate(
     from fer_train import plots
 
     loaded = checkpoints.load(checkpoint)
-    with _progress("decoding images") as progress:
+    with progress_bar("decoding images") as progress:
         result = evaluation.evaluate(loaded, data, split, progress=progress)
     folder = output or checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,8 +166,6 @@ def evaluate(
 
 def main() -> None:
     """Entry point: errors become one sentence on stderr and a documented exit status."""
-    from fer_runtime.console import run_app
-
     run_app(app)
 
 
@@ -189,31 +187,5 @@ def _json_object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(f"--architecture-args is not JSON: {error}") from None
     if not isinstance(values, dict):
-        raise DataError('--architecture-args must be a JSON object, as in \'{"dropout": 0.3}\'.')
+        raise DataError("--architecture-args must be a JSON object, as in '{\"dropout\": 0.3}'.")
     return values
-
-
-class _progress:
-    """A bar on stderr, shown on a terminal only; the value is a `data.Progress`."""
-
-    def __init__(self, title: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        console = Console(stderr=True)
-        self.bar = Progress(console=console, transient=True, disable=not console.is_terminal)
-        self.title = title
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self.bar.start()
-        task = self.bar.add_task(self.title, total=None)
-
-        def show(done: int, total: int) -> None:
-            self.bar.update(task, completed=done, total=total or None)
-            if done == total:
-                self.bar.stop()
-
-        return show
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()

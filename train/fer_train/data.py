@@ -91,12 +91,16 @@ class EpochBatches(Sampler[torch.Tensor]):
         return iter(batches.split(self.batch_size))
 
 
-def train_loader(split: Split, batch_size: int, seed: int) -> DataLoader[torch.Tensor]:
+def train_loader(
+    split: Split, batch_size: int, seed: int
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of ((B, C, H, W) uint8, (B,) int64), shuffled anew each epoch."""
     return DataLoader(split, sampler=EpochBatches(len(split), batch_size, seed), batch_size=None)
 
 
-def evaluation_loader(split: Split, batch_size: int = 256) -> DataLoader[torch.Tensor]:
+def evaluation_loader(
+    split: Split, batch_size: int = 256
+) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of ((B, C, H, W) uint8, (B,) int64) in the order of the files, the last one short."""
     batches = torch.arange(len(split)).split(batch_size)
     return DataLoader(split, sampler=batches, batch_size=None)
@@ -130,7 +134,7 @@ def load_split(
     *,
     progress: Progress | None = None,
 ) -> Split | None:
-    """Decode one split ("train", "validation" or "test"); None where the data set has no such split.
+    """Decode one split ("train", "validation" or "test"); None where the data set has none.
 
     Raises:
         DataError: an empty class, a class that `labels` does not name, an unreadable image.
@@ -288,7 +292,9 @@ def _load_csv(
             progress(len(names), 0)
     if not names:
         return None
-    return Split(name, torch.from_numpy(np.stack(pixels)), torch.tensor(targets), labels, tuple(names))
+    return Split(
+        name, torch.from_numpy(np.stack(pixels)), torch.tensor(targets), labels, tuple(names)
+    )
 
 
 def _csv_rows(root: Path, usage: str) -> Iterable[tuple[int, tuple[str, str]]]:
@@ -300,7 +306,7 @@ def _csv_rows(root: Path, usage: str) -> Iterable[tuple[int, tuple[str, str]]]:
             lacking = [key for key in ("emotion", "pixels", "usage") if key not in header]
             if lacking:
                 raise DataError(
-                    f"{root} has no column {lacking[0]!r}; expected FER2013's emotion, pixels, Usage."
+                    f"{root} has no column {lacking[0]!r}; FER2013's are emotion, pixels, Usage."
                 )
             for row in reader:
                 if (row[header["usage"]] or "").strip() == usage:
@@ -314,7 +320,7 @@ def _csv_pixels(root: Path, line: int, text: str) -> images.Pixels:
         values = np.array(text.split(), dtype=np.uint8)
     except (ValueError, OverflowError) as error:
         raise DataError(f"{root}, line {line}: pixels are numbers from 0 to 255: {error}") from None
-    side = int(round(len(values) ** 0.5))
+    side = round(len(values) ** 0.5)
     if side == 0 or side * side != len(values):
         raise DataError(f"{root}, line {line}: {len(values)} pixels make no square picture.")
     return values.reshape(side, side)

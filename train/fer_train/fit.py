@@ -213,9 +213,7 @@ def _finish(recorder: Recorder, validation: data.Split, interrupted: bool) -> Fi
     write_metrics(output / METRICS, evaluation)
     plots.confusion(evaluation.confusion, evaluation.labels, output / "confusion.png")
     plots.curves(recorder.history, output / "curves.png")
-    return FitResult(
-        best, recorder.best_epoch, tuple(recorder.history), evaluation, interrupted
-    )
+    return FitResult(best, recorder.best_epoch, tuple(recorder.history), evaluation, interrupted)
 
 
 def write_metrics(path: Path, evaluation: evaluate.Evaluation) -> None:
@@ -229,7 +227,7 @@ def _check_output(output: Path, resume: bool, recipe: Recipe) -> None:
     if not resume:
         if any((output / name).exists() for name in (BEST, LAST)):
             raise DataError(
-                f"{output} holds a run already; go on with it by --resume, or choose another --output."
+                f"{output} holds a run already; say --resume, or choose another --output."
             )
         try:
             output.mkdir(parents=True, exist_ok=True)

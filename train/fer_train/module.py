@@ -120,15 +120,22 @@ class FerModule(pl.LightningModule):
         """The figures of the epoch that just ended, by name; resets what they are counted with."""
         matrix = self.validation_confusion.compute().cpu().numpy()
         values = {
-            "train_loss": self.train_loss.compute().item() if self.train_loss.update_count else None,
-            "train_accuracy": self.train_hits.compute().item() if self.train_hits.update_count else None,
+            "train_loss": self.train_loss.compute().item()
+            if self.train_loss.update_count
+            else None,
+            "train_accuracy": self.train_hits.compute().item()
+            if self.train_hits.update_count
+            else None,
             "val_loss": self.validation_loss.compute().item(),
             "val_accuracy": metrics.accuracy(matrix),
             "val_macro_f1": metrics.macro_f1(matrix),
             "val_macro_recall": metrics.macro_recall(matrix),
         }
         for metric in (
-            self.train_loss, self.train_hits, self.validation_loss, self.validation_confusion
+            self.train_loss,
+            self.train_hits,
+            self.validation_loss,
+            self.validation_confusion,
         ):
             metric.reset()
         return {name: value for name, value in values.items() if value is not None}
@@ -138,7 +145,9 @@ class FerModule(pl.LightningModule):
         checkpoint["fer_recipe"] = json.loads(json.dumps(self.recipe.to_dict()))
 
     def configure_optimizers(self) -> Any:
-        optimizer = OPTIMIZERS[self.recipe.optimizer](_parameter_groups(self, self.recipe), self.recipe)
+        optimizer = OPTIMIZERS[self.recipe.optimizer](
+            _parameter_groups(self, self.recipe), self.recipe
+        )
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = SCHEDULERS[self.recipe.scheduler](optimizer, self.recipe, steps)
         if scheduler is None:
@@ -208,6 +217,9 @@ SCHEDULERS: Mapping[
 }
 
 MONITORS = {
-    "val_loss": "min", "val_accuracy": "max", "val_macro_f1": "max", "val_macro_recall": "max"
+    "val_loss": "min",
+    "val_accuracy": "max",
+    "val_macro_f1": "max",
+    "val_macro_recall": "max",
 }
 """Metrics that can choose the best checkpoint -> whether less or more is better."""

@@ -57,8 +57,12 @@ def confusion(matrix: npt.NDArray[np.integer], labels: Sequence[str], path: Path
     for row in range(len(labels)):
         for column in range(len(labels)):
             axis.text(
-                column, row, f"{share[row, column]:.0%}\n{matrix[row, column]}",
-                ha="center", va="center", fontsize=8,
+                column,
+                row,
+                f"{share[row, column]:.0%}\n{matrix[row, column]}",
+                ha="center",
+                va="center",
+                fontsize=8,
                 color="white" if share[row, column] > 0.55 else "black",
             )
     names = [f"{label} ({count})" for label, count in zip(labels, matrix.sum(1), strict=True)]

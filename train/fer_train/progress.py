@@ -87,4 +87,4 @@ class EpochProgress(pl.Callback):
 
 
 def _width(form: str) -> int:
-    return int(form.split(".")[0])
+    return int(form.split(".", maxsplit=1)[0])

@@ -1,0 +1,111 @@
+"""fer-infer against the loop that users write, in one run: `python -m fer_bench.end_to_end`.
+
+Prints images/s of both, alternating, the ratio of the medians, and whether the decisions agree.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from fer_bench import by_hand, engines
+from fer_runtime.console import run_app
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def compare(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
+    data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class.")],
+    repeats: Annotated[int, typer.Option(help="Runs of each, alternating.", min=1)] = 5,
+    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+) -> None:
+    """Images/s from file to CSV row: fer-infer, its pipeline, and the loop written by hand."""
+    from fer_export import exporter
+
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.onnx"
+        exporter.export(checkpoint, "onnx", model)
+        figures = measure(checkpoint, model, data, repeats, Path(folder))
+    for name, values in figures["images_per_second"].items():
+        print(f"{name:<42}{statistics.median(values):8,.0f} images/s   (median of {len(values)})")
+    for name, ratio in figures["ratio_to_by_hand"].items():
+        print(f"{name:<42}{ratio:8.2f} x by hand")
+    print(f"top-1 equal on {figures['equal_top1']:,} of {figures['images']:,} images")
+    if output:
+        output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def measure(
+    checkpoint: Path, model: Path, data: Path, repeats: int, folder: Path
+) -> dict[str, Any]:
+    """Run all three in turn, `repeats` times; ratios are between medians."""
+    names = (
+        "fer-infer (whole command)",
+        "fer-infer (file to CSV row)",
+        "by hand (start-up not counted)",
+    )
+    rates: dict[str, list[float]] = {name: [] for name in names}
+    expected: Any = None
+    rows: list[str] = []
+    for _ in range(repeats):
+        seconds, rows = _command(model, data, folder / "out.csv")
+        rates[names[0]].append(len(rows) / seconds)
+        rates[names[1]].append(_pipeline(model, data, folder / "pipeline.csv"))
+        rate, expected = by_hand.images_per_second(checkpoint, data)
+        rates[names[2]].append(rate)
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    labels = np.array(sorted(entry.name for entry in data.iterdir() if entry.is_dir()))
+    equal = int((labels[expected] == np.array([row.split(",")[1] for row in rows])).sum())
+    return {
+        "images": len(rows),
+        "equal_top1": equal,
+        "images_per_second": rates,
+        "ratio_to_by_hand": {name: medians[name] / medians[names[2]] for name in names[:2]},
+        "machine": engines.machine(),
+    }
+
+
+def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
+    """Seconds of `fer-infer` as a process of its own, from start to exit, and its rows."""
+    command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
+    started = time.perf_counter()
+    subprocess.run(
+        [*command, "--model", str(model), "--provider", "cpu", str(data), "-o", str(output)],
+        check=True, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    seconds = time.perf_counter() - started
+    return seconds, output.read_text(encoding="utf-8").splitlines()[1:]
+
+
+def _pipeline(model: Path, data: Path, output: Path) -> float:
+    """Images per second from files to a finished CSV, with the session open already."""
+    from fer_runtime.pipeline import Pipeline
+    from fer_runtime.session import Session, usable_threads
+    from fer_runtime.sinks import Sink
+    from fer_runtime.sources import Files
+
+    session = Session.open(model, provider="cpu", threads=1)
+    session.warm_up(32)
+    count = 0
+    started = time.perf_counter()
+    pipeline = Pipeline(session, workers=usable_threads(), batch_size=32)
+    with Sink(str(output), session.spec.labels) as sink:
+        for rows in pipeline.run(Files([data])):
+            sink.write(rows)
+            count += len(rows)
+    return count / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    run_app(app)

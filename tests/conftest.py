@@ -1,0 +1,53 @@
+"""Fixtures: a small trained-looking net, its artefacts, and a folder of synthetic faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fer_bench import artefacts
+from fer_runtime.spec import InputSpec, ModelSpec
+from fer_train.synthetic import write_dataset
+
+
+@pytest.fixture
+def grey() -> InputSpec:
+    """48 x 48 grey, as FER2013."""
+    return InputSpec(height=48, width=48, channels=1, mean=(0.5,), std=(0.25,))
+
+
+@pytest.fixture
+def colour() -> InputSpec:
+    """32 x 40 RGB: neither square nor grey."""
+    return InputSpec(height=32, width=40, channels=3, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2))
+
+
+@pytest.fixture
+def spec(grey: InputSpec) -> ModelSpec:
+    """A seven-class spec."""
+    return ModelSpec(labels=artefacts.LABELS, input=grey, architecture="compact_cnn")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
+    """One seeded net as checkpoint, ONNX and TorchScript; treat the files as read-only."""
+    return artefacts.make(tmp_path_factory.mktemp("artefacts"))
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Synthetic faces in FER2013's layout: 140 training, 70 validation, 35 test images."""
+    root = tmp_path_factory.mktemp("data") / "faces"
+    write_dataset(root, train=140, validation=70, test=35)
+    return root
+
+
+@pytest.fixture(scope="session")
+def faces() -> npt.NDArray[np.uint8]:
+    """(40, 1, 48, 48) uint8 synthetic faces; read-only, so that a test fails that writes to it."""
+    pixels = artefacts.faces(40)
+    pixels.flags.writeable = False
+    return pixels
