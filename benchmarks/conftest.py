@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from fer_bench import artefacts
+from fer_bench.gpu import skip_without_cuda
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
 def faces() -> npt.NDArray[np.uint8]:
     """(256, 1, 48, 48) uint8."""
     return artefacts.faces(256)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` say what is missing where they cannot run."""
+    skip_without_cuda(items)

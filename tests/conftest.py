@@ -7,10 +7,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from fer_bench import artefacts
+from fer_bench.gpu import skip_without_cuda
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train.synthetic import write_dataset
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_torch_thread() -> None:
+    """Small nets gain nothing from more, and lose much where cores are shared."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture
@@ -51,3 +59,8 @@ def faces() -> npt.NDArray[np.uint8]:
     pixels = artefacts.faces(40)
     pixels.flags.writeable = False
     return pixels
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` say what is missing where they cannot run."""
+    skip_without_cuda(items)

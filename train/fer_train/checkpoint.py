@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import zipfile
@@ -77,7 +78,8 @@ def save(path: Path, spec: ModelSpec, state_dict: Mapping[str, torch.Tensor]) ->
     except (OSError, RuntimeError) as error:
         raise DataError(f"{path} cannot be written: {error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def load(path: Path) -> Checkpoint:

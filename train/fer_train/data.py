@@ -88,7 +88,9 @@ class EpochBatches(Sampler[torch.Tensor]):
     def __iter__(self) -> Iterator[torch.Tensor]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
         batches = torch.from_numpy(order[: len(self) * self.batch_size])
-        return iter(batches.split(self.batch_size))
+        # A generator, so that the epoch is looked at when the first batch is asked for: on a resume
+        # the trainer makes its iterator before it knows the epoch.
+        yield from batches.split(self.batch_size)
 
 
 def train_loader(

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import pickle
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -63,6 +64,10 @@ class Recorder(pl.Callback):
         self.history = list(state_dict["history"])
         self.best_epoch = int(state_dict["best_epoch"])
 
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
+        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
         figures = pl_module.epoch_metrics()
@@ -95,6 +100,26 @@ class Recorder(pl.Callback):
         return not earlier or value > max(earlier)
 
 
+class LegLimit(pl.Callback):
+    """Ends a leg at the last epoch end that fits into `seconds`.
+
+    Lightning's own limit counts the legs before as well, and may end within an epoch.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = self.epoch_started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        now = time.perf_counter()
+        next_end = now + (now - self.epoch_started)
+        self.epoch_started = now
+        if next_end - self.started > self.seconds:
+            trainer.should_stop = True
+
+
 def fit(
     root: Path,
     output: Path,
@@ -111,7 +136,8 @@ def fit(
     """Train on `root`'s training split, choose on its validation split, write into `output`.
 
     Writes best.pt, last.pt, history.csv, metrics.json, curves.png and confusion.png. With `resume`
-    the run in `output` goes on from its last finished epoch. `time_limit` ends a leg early.
+    the run in `output` goes on from its last finished epoch. `time_limit` ends this leg at the last
+    epoch end that fits into it.
 
     Raises:
         DataError: unusable data, or an `output` that holds a run already (or none to resume).
@@ -162,10 +188,9 @@ def _train(
     _silence_lightning()
     trainer = pl.Trainer(
         max_epochs=recipe.epochs,
-        max_time=time_limit,
         precision=recipe.precision,  # type: ignore[arg-type]  # a Literal of Lightning's, checked there
         gradient_clip_val=recipe.gradient_clip or None,
-        callbacks=_callbacks(recipe, recorder, show),
+        callbacks=_callbacks(recipe, recorder, time_limit, show),
         accelerator="auto",
         devices=1,
         logger=False,
@@ -186,8 +211,12 @@ def _train(
     return trainer.interrupted
 
 
-def _callbacks(recipe: Recipe, recorder: Recorder, show: bool) -> list[pl.Callback]:
+def _callbacks(
+    recipe: Recipe, recorder: Recorder, time_limit: datetime.timedelta | None, show: bool
+) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [recorder]
+    if time_limit:
+        callbacks.append(LegLimit(time_limit.total_seconds()))
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.patience:

@@ -82,6 +82,11 @@ def compact_cnn(
     A full-resolution stem, then one stage per entry of `widths` that halves the resolution.
     Ordinary 3x3 convolutions in multiples of 16 channels, which run near the CPU's peak.
     """
+    for width in (stem, *widths):
+        # Besides speed: PyTorch 2.15's channels-last 1x1 convolution with stride 2 corrupts memory
+        # for other widths below 16 (seen with AVX-512).
+        if width % 16 or width < 16:
+            raise ModelSpecError(f"compact_cnn's widths are multiples of 16, not {width}.")
     layers: list[nn.Module] = [*_convolution(spec.channels, stem, 1), nn.ReLU()]
     before = stem
     for width, depth in zip(widths, depths, strict=True):

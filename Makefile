@@ -1,0 +1,65 @@
+# make demo   install what is needed into .venv, then train, export with parity, and infer
+# make test   install what tests need, and run them
+# make help   the other targets
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# The two onnxruntime wheels exclude each other: the CUDA one where there is an NVIDIA driver.
+PROVIDER ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
+UV := $(shell command -v uv 2>/dev/null)
+DATA ?=
+DEMO_EXTRAS := $(PROVIDER),train,export
+DEV_EXTRAS := $(DEMO_EXTRAS),bench,dev
+
+.PHONY: help demo test lint types bench clean
+
+help:
+	@echo "make demo [DATA=path/to/fer2013]   train, export with parity, infer; into ./demo"
+	@echo "make test                          run the tests"
+	@echo "make lint types                    ruff; mypy --strict"
+	@echo "make bench                         latency and throughput on this machine"
+	@echo "make clean                         remove ./demo and caches (not $(VENV))"
+
+$(VENV)/bin/python:
+ifneq ($(UV),)
+	uv venv --quiet --python $(PYTHON) $(VENV)
+else
+	$(PYTHON) -m venv $(VENV)
+endif
+
+# $(1): extras. Installing is cheap when all is there, so one stamp per set of extras is enough.
+define install
+	@echo "installing fer-runtime[$(1)] into $(VENV) (PyTorch alone is some gigabytes) ..."
+	@if [ -n "$(UV)" ]; then \
+	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
+	else \
+	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'; \
+	fi
+	@touch $@
+endef
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call install,$(DEMO_EXTRAS))
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call install,$(DEV_EXTRAS))
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pytest -q benchmarks --benchmark-only
+
+clean:
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

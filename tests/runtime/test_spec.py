@@ -1,0 +1,357 @@
+"""ModelSpec: what is written is read back, and every half-filled value is refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fer_runtime.errors import FerError, ModelSpecError
+from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec, Provenance
+
+MINIMAL = {
+    "schema_version": 1,
+    "labels": ["calm", "loud"],
+    "input": {"height": 4, "width": 6, "channels": 1, "mean": [0.5], "std": [0.25]},
+}
+"""The smallest spec that is complete."""
+
+finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
+words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=8,
+)
+objects = st.dictionaries(words, plain, max_size=3)
+
+
+@st.composite
+def input_specs(draw: st.DrawFn) -> InputSpec:
+    channels = draw(st.sampled_from([1, 3]))
+    dtype = draw(st.sampled_from(["uint8", "float32"]))
+    low = draw(st.floats(-1e6, 1e6))
+    per_channel = {"min_size": channels, "max_size": channels}
+    return InputSpec(
+        height=draw(st.integers(1, 16384)),
+        width=draw(st.integers(1, 16384)),
+        channels=channels,
+        mean=tuple(draw(st.lists(finite, **per_channel))),
+        std=tuple(draw(st.lists(st.floats(1e-6, 1e6), **per_channel))),
+        name=draw(words),
+        layout=draw(st.sampled_from(["NCHW", "NHWC"])),
+        dtype=dtype,
+        value_range=(0.0, 255.0) if dtype == "uint8" else (low, low + draw(st.floats(1e-3, 1e3))),
+        resize_mode=draw(st.sampled_from(["stretch", "crop", "pad"])),
+        interpolation=draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"])),
+        crop_margin=draw(st.floats(0, 2)),
+    )
+
+
+@st.composite
+def model_specs(draw: st.DrawFn) -> ModelSpec:
+    return ModelSpec(
+        labels=tuple(draw(st.lists(words, min_size=2, max_size=9, unique=True))),
+        input=draw(input_specs()),
+        architecture=draw(st.none() | words),
+        architecture_args=draw(objects),
+        temperature=draw(st.floats(1e-3, 1e3)),
+        provenance=Provenance(
+            weights_sha256=draw(st.none() | words),
+            dataset=draw(st.none() | words),
+            recipe=draw(objects),
+            metrics=draw(st.dictionaries(words, st.dictionaries(words, finite), max_size=2)),
+            versions=draw(st.dictionaries(words, words, max_size=2)),
+        ),
+        parity=draw(st.none() | objects),
+    )
+
+
+def with_changes(section: str | None = None, **changes: Any) -> dict[str, Any]:
+    """MINIMAL with some keys of the top level, or of one section, replaced."""
+    values = json.loads(json.dumps(MINIMAL))
+    target = values if section is None else values.setdefault(section, {})
+    target.update(changes)
+    return values
+
+
+def refusal(values: object) -> str:
+    with pytest.raises(ModelSpecError) as caught:
+        ModelSpec.from_dict(values)  # type: ignore[arg-type]
+    return str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(model_specs())
+def test_json_round_trip_is_the_identity(spec: ModelSpec) -> None:
+    assert ModelSpec.from_json(spec.to_json()) == spec
+    assert ModelSpec.from_dict(spec.to_dict()) == spec
+
+
+@settings(deadline=None, max_examples=30)
+@given(model_specs())
+def test_to_dict_holds_plain_values_only(spec: ModelSpec) -> None:
+    def check(value: object) -> None:
+        assert type(value) in (dict, list, str, int, float, bool, type(None))
+        for inner in value.values() if isinstance(value, dict) else ():
+            check(inner)
+        for inner in value if isinstance(value, list) else ():
+            check(inner)
+
+    check(spec.to_dict())
+
+
+def test_json_of_the_smallest_spec_is_byte_exact() -> None:
+    spec = ModelSpec.from_dict(MINIMAL)
+    assert json.loads(spec.to_json()) == {
+        "schema_version": 1,
+        "labels": ["calm", "loud"],
+        "input": {
+            "height": 4,
+            "width": 6,
+            "channels": 1,
+            "mean": [0.5],
+            "std": [0.25],
+            "name": "images",
+            "layout": "NCHW",
+            "dtype": "uint8",
+            "value_range": [0.0, 255.0],
+            "resize_mode": "stretch",
+            "interpolation": "bilinear",
+            "crop_margin": 0.0,
+        },
+        "architecture": None,
+        "architecture_args": {},
+        "temperature": 1.0,
+        "provenance": {
+            "weights_sha256": None,
+            "dataset": None,
+            "dataset_sha256": None,
+            "recipe": {},
+            "metrics": {},
+            "versions": {},
+            "created": None,
+        },
+        "parity": None,
+    }
+    assert spec.to_json().startswith('{\n  "schema_version": 1,\n  "labels": [\n    "calm",')
+    assert spec.to_json().endswith("}\n")
+
+
+def test_non_ascii_labels_stay_readable_in_json() -> None:
+    spec = ModelSpec.from_dict(with_changes(labels=["fröhlich", "悲しい"]))
+    assert '"fröhlich"' in spec.to_json()
+    assert '"悲しい"' in spec.to_json()
+
+
+@pytest.mark.parametrize(
+    ("section", "named"),
+    [(None, "colour"), ("input", "input.colour"), ("provenance", "provenance.colour")],
+)
+def test_unknown_key_is_named_with_its_level(section: str | None, named: str) -> None:
+    message = refusal(with_changes(section, colour=1))
+    assert f"Unknown key {named} in the spec" in message
+    assert "known here:" in message
+
+
+@pytest.mark.parametrize("key", ["labels", "input"])
+def test_missing_key_is_named(key: str) -> None:
+    values = with_changes()
+    del values[key]
+    assert refusal(values) == f"The spec lacks the key {key}."
+
+
+@pytest.mark.parametrize("key", ["height", "width", "channels", "mean", "std"])
+def test_missing_key_of_the_input_is_named(key: str) -> None:
+    values = with_changes()
+    del values["input"][key]
+    assert refusal(values) == f"The spec lacks the key input.{key}."
+
+
+def test_schema_version_is_required_and_a_newer_one_refused() -> None:
+    values = with_changes()
+    del values["schema_version"]
+    assert "no schema_version" in refusal(values)
+    newer = refusal(with_changes(schema_version=SCHEMA_VERSION + 1))
+    assert "schema_version 2" in newer
+    assert "Upgrade fer-runtime" in newer
+
+
+@pytest.mark.parametrize("version", ["1", 0, -1, 1.5, [1]])
+def test_a_schema_version_that_never_was_is_refused(version: object) -> None:
+    assert "schema_version" in refusal(with_changes(schema_version=version))
+
+
+def test_a_newer_schema_is_refused_before_its_unknown_keys() -> None:
+    assert "schema_version" in refusal(with_changes(schema_version=2, moods=[]))
+
+
+@pytest.mark.parametrize(("key", "values"), [("mean", [0.5]), ("std", [0.5])])
+def test_normalisation_for_another_channel_count_names_both_numbers(
+    key: str, values: list[float]
+) -> None:
+    """`Normalize((0.5,), (0.5,))` on RGB broadcasts silently in torchvision; here it is refused."""
+    rgb = {"channels": 3, "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], key: values}
+    message = refusal(with_changes("input", **rgb))
+    assert f"input.{key} has 1 values" in message
+    assert "3 channels" in message
+
+
+def test_two_means_on_three_channels_name_both_numbers() -> None:
+    with pytest.raises(ModelSpecError, match=r"input\.mean has 2 values, .* 3 channels;"):
+        InputSpec(height=4, width=4, channels=3, mean=(0.5, 0.5), std=(1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "said"),
+    [
+        (None, {"labels": ["a", "b", "a"]}, "labels names a more than once"),
+        (None, {"labels": ["a"]}, "at least 2"),
+        (None, {"labels": []}, "at least 2"),
+        (None, {"labels": "ab"}, "list of names"),
+        (None, {"labels": {"a": 0, "b": 1}}, "list of names"),
+        (None, {"labels": ["a", 1]}, "labels is 1"),
+        (None, {"labels": ["a", "  "]}, "not empty"),
+        (None, {"labels": ["a", ["b"]]}, "labels is ['b']"),
+        (None, {"labels": None}, "labels is None"),
+        (None, {"input": None}, "input is None"),
+        (None, {"input": [1]}, "input is [1]"),
+        (None, {"architecture": 5}, "architecture is 5"),
+        (None, {"architecture": ""}, "architecture is ''"),
+        (None, {"architecture_args": []}, "architecture_args is []"),
+        (None, {"temperature": 0}, "temperature is 0"),
+        (None, {"temperature": -1.5}, "temperature is -1.5"),
+        (None, {"temperature": "1"}, "temperature is '1'"),
+        (None, {"temperature": True}, "temperature is True"),
+        (None, {"temperature": float("nan")}, "temperature is nan"),
+        (None, {"temperature": float("inf")}, "temperature is inf"),
+        (None, {"temperature": 10**400}, "temperature is"),
+        (None, {"parity": "passed"}, "parity is 'passed'"),
+        (None, {"provenance": None}, "provenance is None"),
+        ("provenance", {"dataset": 3}, "provenance.dataset is 3"),
+        ("provenance", {"metrics": [0.9]}, "provenance.metrics is [0.9]"),
+        ("provenance", {"recipe": {"lr": float("nan")}}, "that JSON cannot"),
+        ("input", {"height": 0}, "input.height is 0"),
+        ("input", {"height": 16385}, "input.height is 16385"),
+        ("input", {"height": 48.0}, "input.height is 48.0"),
+        ("input", {"width": True}, "input.width is True"),
+        ("input", {"width": "48"}, "input.width is '48'"),
+        ("input", {"channels": 2}, "input.channels is 2"),
+        ("input", {"channels": None}, "input.channels is None"),
+        ("input", {"channels": 1.0}, "input.channels is 1.0"),
+        ("input", {"channels": True}, "input.channels is True"),
+        ("input", {"mean": 0.5}, "input.mean is 0.5"),
+        ("input", {"mean": ["0.5"]}, "input.mean is '0.5'"),
+        ("input", {"mean": "0"}, "input.mean is '0'"),
+        ("input", {"mean": [float("nan")]}, "that JSON cannot"),
+        ("input", {"std": [0.0]}, "above 0"),
+        ("input", {"std": [-0.25]}, "above 0"),
+        ("input", {"std": [0.25, 0.25]}, "input.std has 2 values"),
+        ("input", {"name": " "}, "input.name"),
+        ("input", {"layout": "HWC"}, "allowed: NCHW, NHWC"),
+        ("input", {"layout": ["NCHW"]}, "allowed: NCHW, NHWC"),
+        ("input", {"dtype": "int8"}, "allowed: uint8, float32"),
+        ("input", {"resize_mode": "fit"}, "allowed: stretch, crop, pad"),
+        ("input", {"interpolation": "area"}, "allowed: nearest, bilinear, bicubic, lanczos"),
+        ("input", {"value_range": [0, 1]}, "a uint8 input takes (0, 255)"),
+        ("input", {"value_range": [0, 0], "dtype": "float32"}, "low must be < high"),
+        ("input", {"value_range": [1, -1], "dtype": "float32"}, "low must be < high"),
+        ("input", {"value_range": [0, 1, 2], "dtype": "float32"}, "list of 2 numbers"),
+        ("input", {"crop_margin": -0.1}, "from 0 to 2"),
+        ("input", {"crop_margin": 2.5}, "from 0 to 2"),
+        ("input", {"crop_margin": "wide"}, "input.crop_margin is 'wide'"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_by_name(
+    section: str | None, changes: dict[str, Any], said: str
+) -> None:
+    assert said in refusal(with_changes(section, **changes))
+
+
+@settings(deadline=None, max_examples=150)
+@given(values=plain, key=st.sampled_from(["labels", "input", "temperature", "provenance", "mean"]))
+def test_any_json_value_anywhere_is_a_spec_or_a_spec_error(values: object, key: str) -> None:
+    changed = with_changes("input" if key == "mean" else None, **{key: values})
+    try:
+        spec = ModelSpec.from_dict(changed)
+    except ModelSpecError:
+        return
+    assert ModelSpec.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "3", '"spec"', "NaN", "[" * 100_000, "\x00", "<html></html>"]
+)
+def test_text_that_is_no_spec_is_refused(text: str) -> None:
+    with pytest.raises(ModelSpecError):
+        ModelSpec.from_json(text)
+
+
+def test_read_names_the_file(tmp_path: Path) -> None:
+    good, broken, binary = (tmp_path / name for name in ("good.json", "broken.json", "bin.json"))
+    good.write_text(json.dumps(MINIMAL))
+    broken.write_text('{"schema_version": 1, "moods": []}')
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert ModelSpec.read(good) == ModelSpec.from_dict(MINIMAL)
+    for path in (broken, binary, tmp_path / "missing.json", tmp_path):
+        with pytest.raises(ModelSpecError) as caught:
+            ModelSpec.read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_specs_are_frozen(spec: ModelSpec) -> None:
+    for value, name in ((spec, "temperature"), (spec.input, "height"), (spec.provenance, "created")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(value, name, 2)
+
+
+def test_lists_become_tuples_so_that_specs_compare_and_hash() -> None:
+    listed = ModelSpec.from_dict(MINIMAL)
+    assert listed.labels == ("calm", "loud")
+    assert (listed.input.mean, listed.input.std) == ((0.5,), (0.25,))
+    assert listed.input.value_range == (0.0, 255.0)
+    assert hash(listed.input) == hash(dataclasses.replace(listed.input))
+
+
+def test_replace_checks_like_a_new_spec(spec: ModelSpec) -> None:
+    assert spec.replace(temperature=2.0).temperature == 2.0
+    assert spec.temperature == 1.0
+    with pytest.raises(ModelSpecError, match="temperature is 0"):
+        spec.replace(temperature=0)
+
+
+def test_a_read_only_mapping_is_a_mapping(spec: ModelSpec) -> None:
+    """The fields are typed Mapping, so any mapping must survive the way to JSON."""
+    changed = spec.replace(architecture_args=MappingProxyType({"width": 8}))
+    assert changed.to_dict()["architecture_args"] == {"width": 8}
+
+
+def test_to_dict_gives_a_copy(spec: ModelSpec) -> None:
+    changed = spec.replace(architecture_args={"widths": [1, 2]})
+    changed.to_dict()["architecture_args"]["widths"].append(3)
+    assert changed.architecture_args == {"widths": [1, 2]}
+
+
+def test_shape_is_channels_height_width(colour: InputSpec) -> None:
+    assert colour.shape == (3, 32, 40)
+
+
+def test_spec_errors_are_errors_of_the_project_and_of_the_model() -> None:
+    assert issubclass(ModelSpecError, FerError)
+    assert ModelSpecError.exit_status == 5
+
+
+def test_spec_module_needs_the_standard_library_only() -> None:
+    """-S leaves site-packages out, so that nothing but the standard library can be imported."""
+    root = Path(sys.modules["fer_runtime"].__file__ or "").parent.parent
+    code = f"import sys; sys.path.insert(0, {str(root)!r}); import fer_runtime.spec"
+    done = subprocess.run([sys.executable, "-S", "-E", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,118 @@
+"""What may import what, and what a wheel holds: design.md's table, as tests."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {
+    "fer_runtime": ROOT / "fer_runtime",
+    "fer_train": ROOT / "train" / "fer_train",
+    "fer_export": ROOT / "export" / "fer_export",
+    "fer_bench": ROOT / "benchmarks" / "fer_bench",
+}
+LEAN = {"numpy", "onnxruntime", "PIL", "simplejpeg", "typer", "rich"}
+TRAIN = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "matplotlib"}
+EXPORT = {"torch", "onnx", "onnxscript", "google"}
+THIRD_PARTY = {
+    "fer_runtime": LEAN,
+    "fer_train": LEAN | TRAIN,
+    "fer_export": LEAN | EXPORT,
+    "fer_bench": LEAN | TRAIN | EXPORT | {"pytest"},
+}
+RUNTIME_FOR_TRAIN = {"spec", "images", "metrics", "hashing", "page", "errors", "console"}
+TRAIN_FOR_EXPORT = {"checkpoint", "models"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, wherever in the file, as a dotted name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            yield package, path
+
+
+@pytest.mark.parametrize(
+    ("package", "path"), modules(), ids=lambda value: getattr(value, "stem", value)
+)
+def test_third_party_imports(package: str, path: Path) -> None:
+    tops = {name.partition(".")[0] for name in imports(path)}
+    foreign = tops - set(sys.stdlib_module_names) - set(PACKAGES)
+    assert foreign <= THIRD_PARTY[package]
+
+
+def test_runtime_imports_nothing_of_ours() -> None:
+    for path in PACKAGES["fer_runtime"].rglob("*.py"):
+        ours = {name.partition(".")[0] for name in imports(path)} & set(PACKAGES)
+        assert ours <= {"fer_runtime"}, path
+
+
+def test_train_imports_the_contract_only() -> None:
+    for path in PACKAGES["fer_train"].rglob("*.py"):
+        names = list(imports(path))
+        assert not [name for name in names if name.startswith(("fer_export", "fer_bench"))], path
+        parts = {name.split(".")[1] for name in names if name.startswith("fer_runtime.")}
+        assert parts <= RUNTIME_FOR_TRAIN, path
+
+
+def test_export_imports_no_training_loop() -> None:
+    for path in PACKAGES["fer_export"].rglob("*.py"):
+        names = list(imports(path))
+        assert not [name for name in names if name.startswith("fer_bench")], path
+        parts = {name.split(".")[1] for name in names if name.startswith("fer_train.")}
+        assert parts <= TRAIN_FOR_EXPORT, path
+
+
+def test_spec_is_standard_library_only() -> None:
+    tops = {name.partition(".")[0] for name in imports(ROOT / "fer_runtime" / "spec.py")}
+    assert tops <= set(sys.stdlib_module_names) | {"fer_runtime"}
+
+
+def test_wheel_holds_exactly_the_four_packages(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", str(source)], check=False
+    )
+    if not (source / "pyproject.toml").exists():
+        pytest.skip("the tests do not run in a git checkout, so no clean source tree is at hand")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), "."],
+        cwd=source, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        entries = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
+    tops = {name.split("/")[0] for name in names}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    tracked = _tracked(source)
+    for package, folder in PACKAGES.items():
+        inside = {name for name in names if name.startswith(f"{package}/")}
+        expected = {n for n in tracked if n.startswith(f"{folder.relative_to(ROOT)}/")}
+        prefix = str(folder.relative_to(ROOT).parent).strip(".")
+        assert inside == {n.removeprefix(f"{prefix}/") for n in expected}, package
+        assert f"{package}/py.typed" in inside
+    for command in ("fer-infer", "fer-doctor", "fer-train", "fer-export"):
+        assert f"{command} = " in entries
+
+
+def _tracked(source: Path) -> set[str]:
+    listing = subprocess.run(
+        ["git", "ls-files"], cwd=source, check=True, capture_output=True, text=True
+    )
+    return set(listing.stdout.splitlines())

@@ -1,0 +1,174 @@
+"""Data sets are read as they are downloaded, and what is wrong with one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fer_runtime import images
+from fer_runtime.errors import DataError
+from fer_runtime.spec import InputSpec
+from fer_train import data
+
+
+@pytest.fixture
+def csv_file(tmp_path: Path) -> Path:
+    """FER2013's CSV with stray spaces in the header, as icml_face_data.csv has them."""
+    rng = np.random.default_rng(0)
+    lines = ["emotion, Usage, pixels"]
+    for usage, count in (("Training", 14), ("PublicTest", 7)):
+        for index in range(count):
+            pixels = " ".join(map(str, rng.integers(0, 256, 48 * 48)))
+            lines.append(f"{index % 7}, {usage},{pixels}")
+    path = tmp_path / "fer2013.csv"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_folder_split_holds_every_image_in_label_order(dataset: Path, grey: InputSpec) -> None:
+    labels = data.labels_of(dataset)
+    split = data.load_split(dataset, "train", grey, labels)
+    assert split is not None
+    assert labels == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    assert split.counts() == dict.fromkeys(labels, 20)
+    assert split.images.shape == (140, 1, 48, 48)
+    assert split.images.dtype == torch.uint8
+    for index in (0, 33, 139):
+        assert split.names[index].split("/")[1] == labels[int(split.targets[index])]
+
+
+def test_preprocessing_of_training_is_the_runtimes_bit_for_bit(
+    dataset: Path, colour: InputSpec
+) -> None:
+    """Background B4: evaluation goes through exactly the runtime's preprocessing."""
+    split = data.load_split(dataset, "validation", colour, data.labels_of(dataset))
+    assert split is not None
+    for index in range(0, len(split), 7):
+        expected = images.load(dataset / split.names[index], colour)
+        assert np.array_equal(split.images[index].numpy(), expected)
+
+
+def test_csv_integers_are_mapped_by_name(csv_file: Path, grey: InputSpec) -> None:
+    """Background D3b: 4 is sad, 5 surprise, 6 neutral, whatever the alphabet says."""
+    labels = data.labels_of(csv_file)
+    split = data.load_split(csv_file, "train", grey, labels)
+    assert split is not None
+    named = [labels[target] for target in split.targets.tolist()[:7]]
+    assert named == ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"]
+
+
+def test_csv_pixels_arrive_unchanged(csv_file: Path, grey: InputSpec) -> None:
+    split = data.load_split(csv_file, "validation", grey, data.labels_of(csv_file))
+    assert split is not None and len(split) == 7
+    text = csv_file.read_text(encoding="utf-8").splitlines()[15].split(",")[2]
+    assert split.images[0].flatten().tolist() == [int(value) for value in text.split()]
+
+
+def test_csv_without_a_split_is_none(csv_file: Path, grey: InputSpec) -> None:
+    assert data.load_split(csv_file, "test", grey, data.labels_of(csv_file)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "no column 'emotion'"),
+        ("emotion,pixels,Usage\n9,0 0 0 0,Training\n", "line 2: emotion is '9'"),
+        ("emotion,pixels,Usage\n1,0 0 0,Training\n", "3 pixels make no square"),
+        ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "numbers from 0 to 255"),
+        ("emotion,pixels,Usage\n1,a b c d,Training\n", "numbers from 0 to 255"),
+    ],
+)
+def test_broken_csv_is_named(tmp_path: Path, grey: InputSpec, text: str, message: str) -> None:
+    path = tmp_path / "fer.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        data.load_split(path, "train", grey, data.labels_of(path))
+
+
+def test_empty_class_is_named(tmp_path: Path, grey: InputSpec) -> None:
+    for label in ("happy", "sad"):
+        (tmp_path / "train" / label).mkdir(parents=True)
+    with pytest.raises(DataError, match="happy holds no image"):
+        data.load_split(tmp_path, "train", grey, data.labels_of(tmp_path))
+
+
+def test_unknown_class_is_named(dataset: Path, grey: InputSpec) -> None:
+    with pytest.raises(DataError, match="surprise is a class that the model does not know"):
+        data.load_split(dataset, "train", grey, data.labels_of(dataset)[:-1])
+
+
+def test_unreadable_images_are_listed(tmp_path: Path, grey: InputSpec) -> None:
+    for label in ("happy", "sad"):
+        folder = tmp_path / "train" / label
+        folder.mkdir(parents=True)
+        (folder / "broken.jpg").write_text("not a picture")
+    with pytest.raises(DataError, match=r"2 images cannot be read(.|\n)*happy/broken.jpg"):
+        data.load_split(tmp_path, "train", grey, data.labels_of(tmp_path))
+
+
+def test_missing_data_set_is_named(tmp_path: Path, grey: InputSpec) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        data.load_split(tmp_path / "nowhere", "train", grey, ("a", "b"))
+    with pytest.raises(DataError, match="no training split"):
+        data.labels_of(tmp_path)
+
+
+def test_without_validation_a_stratified_fifth_is_held_out(
+    csv_file: Path, dataset: Path, grey: InputSpec, tmp_path: Path
+) -> None:
+    """Background B3."""
+    root = tmp_path / "faces"
+    root.mkdir()
+    (root / "train").symlink_to(dataset / "train")
+    labels = data.labels_of(root)
+    train, validation = data.load_train_and_validation(root, grey, labels)
+    assert train.counts() == dict.fromkeys(labels, 16)
+    assert validation.counts() == dict.fromkeys(labels, 4)
+    assert not set(train.names) & set(validation.names)
+    again, _ = data.load_train_and_validation(root, grey, labels)
+    assert again.names == train.names
+    other, _ = data.load_train_and_validation(root, grey, labels, seed=1)
+    assert other.names != train.names
+
+
+def test_batch_larger_than_the_set_is_refused(dataset: Path, grey: InputSpec) -> None:
+    split = data.load_split(dataset, "train", grey, data.labels_of(dataset))
+    assert split is not None
+    with pytest.raises(DataError, match="batch size 141 is larger than the 140 training images"):
+        data.train_loader(split, 141, seed=0)
+
+
+def test_each_epoch_is_a_new_permutation_that_the_seed_determines() -> None:
+    batches = data.EpochBatches(10, 3, seed=5)
+    first = torch.cat(list(batches)).tolist()
+    batches.set_epoch(1)
+    second = torch.cat(list(batches)).tolist()
+    again = data.EpochBatches(10, 3, seed=5)
+    again.set_epoch(1)
+    assert len(batches) == 3 and len(set(first)) == 9 and set(first) <= set(range(10))
+    assert first != second
+    assert torch.cat(list(again)).tolist() == second
+
+
+def test_mean_and_std_are_those_of_the_pixels(dataset: Path, colour: InputSpec) -> None:
+    """Background E1."""
+    split = data.load_split(dataset, "train", colour, data.labels_of(dataset))
+    assert split is not None
+    mean, std = data.mean_and_std(split)
+    scaled = split.images.double() / 255
+    assert mean == pytest.approx(scaled.mean((0, 2, 3)).tolist(), abs=1e-6)
+    assert std == pytest.approx(scaled.std((0, 2, 3), correction=0).tolist(), abs=1e-6)
+
+
+def test_hash_of_a_data_set_depends_on_content_only(dataset: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(dataset, copy)
+    assert data.sha256(copy) == data.sha256(dataset)
+    victim = next((copy / "train" / "sad").iterdir())
+    victim.write_bytes(victim.read_bytes() + b"\0")
+    assert data.sha256(copy) != data.sha256(dataset)

@@ -1,0 +1,191 @@
+"""A run learns, leaves what it promises, resumes exactly, and never overwrites another."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+
+from fer_runtime.errors import DataError
+from fer_train import checkpoint, data, evaluate
+from fer_train.augment import PRESETS
+from fer_train.fit import FitResult, fit
+from fer_train.module import Recipe
+
+SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
+
+
+def recipe(**changes: object) -> Recipe:
+    values: dict[str, object] = {
+        "architecture_args": SMALL,
+        "epochs": 3,
+        "batch_size": 20,
+        "augmentation": PRESETS["standard"],
+    }
+    return Recipe(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """A whole small run."""
+    return fit(dataset, tmp_path_factory.mktemp("run"), recipe(), show=False)
+
+
+def test_run_leaves_what_it_promises(run: FitResult) -> None:
+    folder = run.best.parent
+    assert {path.name for path in folder.iterdir()} == {
+        "best.pt", "last.pt", "history.csv", "metrics.json", "curves.png", "confusion.png",
+    }  # fmt: skip
+    for name in ("curves.png", "confusion.png"):
+        assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert all(0 <= float(row["val_macro_f1"]) <= 1 for row in rows)
+
+
+def test_best_epoch_is_the_best_of_the_history(run: FitResult) -> None:
+    scores = [row["val_macro_f1"] for row in run.history]
+    assert run.best_epoch == scores.index(max(scores)) + 1
+    recorded = checkpoint.load(run.best).spec.provenance.metrics["validation"]["macro_f1"]
+    assert recorded == pytest.approx(max(scores), abs=1e-6)
+
+
+def test_metrics_are_those_of_best(run: FitResult, dataset: Path) -> None:
+    written = json.loads((run.best.parent / "metrics.json").read_text(encoding="utf-8"))
+    again = evaluate.evaluate(checkpoint.load(run.best), dataset, "validation")
+    assert written["metrics"] == pytest.approx(again.summary())
+    low, high = written["intervals_95"]["accuracy"]
+    assert low <= written["metrics"]["accuracy"] <= high
+    best = max(row["val_macro_f1"] for row in run.history)
+    assert written["metrics"]["macro_f1"] == pytest.approx(best, abs=1e-6)
+
+
+def test_spec_in_best_describes_the_data(run: FitResult, dataset: Path) -> None:
+    spec = checkpoint.load(run.best).spec
+    split = data.load_split(dataset, "train", spec.input, spec.labels)
+    assert split is not None
+    assert (spec.input.mean, spec.input.std) == data.mean_and_std(split)
+    assert spec.provenance.dataset_sha256 == data.sha256(dataset)
+    assert spec.provenance.recipe["epochs"] == 3
+    assert spec.parity is None
+
+
+def test_net_learns(dataset: Path, tmp_path: Path) -> None:
+    """Without augmentation it fits 140 faces far above the chance of one in seven."""
+    result = fit(
+        dataset,
+        tmp_path,
+        recipe(epochs=40, optimizer="adam", lr=5e-3, augmentation=PRESETS["none"]),
+        show=False,
+    )
+    accuracies = [row["train_accuracy"] for row in result.history]
+    assert accuracies[0] < 0.35 and accuracies[-1] > 0.6
+
+
+def test_resumed_run_ends_where_an_unbroken_one_does(
+    run: FitResult, dataset: Path, tmp_path: Path
+) -> None:
+    """Bit-equal weights on the CPU, with augmentation, dropout and the schedule in play."""
+    folder = tmp_path / "run"
+    broken = _fit_until_killed(dataset, folder)
+    assert broken == 9
+    result = fit(dataset, folder, recipe(), resume=True, show=False)
+    assert len(result.history) == 3
+    unbroken = torch.load(run.best.parent / "last.pt", weights_only=True)["state_dict"]
+    resumed = torch.load(folder / "last.pt", weights_only=True)["state_dict"]
+    for name, tensor in unbroken.items():
+        assert torch.equal(tensor, resumed[name]), name
+    assert [row["val_loss"] for row in result.history] == [row["val_loss"] for row in run.history]
+
+
+def _fit_until_killed(dataset: Path, folder: Path) -> int:
+    """Run `fer-train fit` in a process that kills itself after its first epoch was saved."""
+    code = f"""
+import os, sys, torch
+from pathlib import Path
+from fer_train import fit, module
+from fer_train.augment import PRESETS
+torch.set_num_threads(1)
+write = fit._write_history
+def write_and_die(path, history):
+    write(path, history)
+    os._exit(9)
+fit._write_history = write_and_die
+recipe = module.Recipe(architecture_args={SMALL!r}, epochs=3, batch_size=20,
+                       augmentation=PRESETS["standard"])
+fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), recipe, show=False)
+"""
+    return subprocess.run([sys.executable, "-c", code], check=False).returncode
+
+
+def test_run_is_never_overwritten(run: FitResult, dataset: Path) -> None:
+    before = run.best.read_bytes()
+    with pytest.raises(DataError, match="holds a run already"):
+        fit(dataset, run.best.parent, recipe(), show=False)
+    assert run.best.read_bytes() == before
+
+
+def test_resume_needs_the_same_run(run: FitResult, dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no last\.pt to resume"):
+        fit(dataset, tmp_path, recipe(), resume=True, show=False)
+    with pytest.raises(DataError, match=r"started with another lr \(0\.05\)"):
+        fit(dataset, run.best.parent, recipe(lr=0.01), resume=True, show=False)
+
+
+def test_time_limit_ends_a_leg_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
+    recipe_of_many = recipe(epochs=1000)
+    result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3), show=False)
+    first = len(result.history)
+    assert 1 <= first < 1000
+    again = fit(
+        dataset, tmp_path, recipe_of_many, resume=True, time_limit=timedelta(seconds=1), show=False
+    )
+    assert len(again.history) > first
+
+
+def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
+    """Background D5: with a learning rate of almost nothing no epoch is better than the first."""
+    result = fit(
+        dataset, tmp_path,
+        recipe(epochs=50, lr=1e-12, scheduler="none", patience=2, monitor="val_accuracy"),
+        show=False,
+    )  # fmt: skip
+    assert len(result.history) < 10
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("scheduler", ["none", "step", "onecycle", "cosine", "plateau"])
+def test_optimizers_and_schedulers_run(
+    dataset: Path, tmp_path: Path, optimizer: str, scheduler: str
+) -> None:
+    """Background C2."""
+    chosen = recipe(epochs=1, optimizer=optimizer, scheduler=scheduler, lr=1e-3)
+    assert fit(dataset, tmp_path, chosen, show=False).evaluation.summary()["loss"] < 5
+
+
+def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
+    result = fit(dataset, tmp_path, recipe(ema=0.9), show=False)
+    best = max(row["val_macro_f1"] for row in result.history)
+    assert result.evaluation.summary()["macro_f1"] == pytest.approx(best, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("optimizer", "sdg", "allowed: adam, adamw, sgd"),
+        ("scheduler", "cyclic", "onecycle"),
+        ("monitor", "f1", "val_macro_f1"),
+        ("lr", 0.0, "lr is 0.0"),
+        ("epochs", 0, "epochs is 0"),
+    ],
+)
+def test_wrong_recipes_are_named(field: str, value: object, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        recipe(**{field: value})
