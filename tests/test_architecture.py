@@ -90,10 +90,8 @@ def test_wheel_holds_exactly_the_four_packages(tmp_path: Path) -> None:
     )
     if not (source / "pyproject.toml").exists():
         pytest.skip("the tests do not run in a git checkout, so no clean source tree is at hand")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), "."],
-        cwd=source, check=True, capture_output=True,
-    )  # fmt: skip
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path)]
+    subprocess.run(build, cwd=source, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

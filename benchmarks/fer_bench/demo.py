@@ -121,7 +121,8 @@ def _summarise(run: Path, held_out: Path, predictions: Path, outcome: Outcome) -
     print(f"speed      {outcome.images_per_second:,.0f} images/s, from start to exit of fer-infer")
     print(f"files      {run / 'best.pt'}, {run / 'best.onnx'}, {run / 'best.torchscript'}")
     print(f"           {predictions}, {run / 'metrics.json'}")
-    print(f"pictures   {run / 'curves.png'}, {run / 'confusion.png'}")
+    print(f"pictures   {run / 'curves.png'}, {run / 'confusion.png'},")
+    print(f"           {run / 'predictions.png'}")
 
 
 if __name__ == "__main__":

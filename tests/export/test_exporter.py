@@ -219,7 +219,9 @@ def test_inspecting_executes_nothing(exported: Artefacts, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.jit, "load", executed)
     found = inspect.inspect(exported.torchscript)
     assert found.kind == "TorchScript" and found.spec is not None
-    assert inspect.inspect(exported.checkpoint).facts["parameters"] == 308_951
+    state_dict = checkpoint.load(exported.checkpoint).state_dict
+    facts = inspect.inspect(exported.checkpoint).facts
+    assert facts["parameters"] == sum(tensor.numel() for tensor in state_dict.values())
 
 
 @pytest.mark.parametrize("ending", ["onnx", "torchscript"])
@@ -229,12 +231,10 @@ def test_broken_artefacts_are_refused_in_words(
 ) -> None:
     broken = tmp_path / f"model.{ending}"
     broken.write_bytes(content)
-    for action in (
-        lambda: inspect.inspect(broken),
-        lambda: exporter.verify(exported.checkpoint, broken),
-    ):
-        with pytest.raises(ModelFileError, match=f"model.{ending}"):
-            action()
+    with pytest.raises(ModelFileError, match=f"model.{ending}"):
+        inspect.inspect(broken)
+    with pytest.raises(ModelFileError, match=f"model.{ending}"):
+        exporter.verify(exported.checkpoint, broken)
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)

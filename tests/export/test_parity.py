@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fer_export.parity import Batch, ParityReport, compare
+from fer_export.parity import Batch, ChangedLabel, ParityReport, compare
 
 LABELS = ("a", "b", "c")
 LOGITS = np.array([[4.0, 0.0, -4.0], [0.0, 4.0, -4.0]], np.float32)
@@ -78,9 +78,7 @@ def test_changed_label_beyond_rounding_fails_at_any_tolerance_below_its_margin()
     swapped = LOGITS[:, [1, 0, 2]]
     report = judge(outputs(swapped), tolerance=0.5)
     assert not report
-    assert [(entry.name, entry.reference, entry.candidate, entry.margin) for entry in report.changed] == [
-        ("x", "a", "b", 4.0), ("y", "b", "a", 4.0),
-    ]  # fmt: skip
+    assert report.changed == (ChangedLabel("x", "a", "b", 4.0), ChangedLabel("y", "b", "a", 4.0))
     assert report.agreement == 0
     assert "2 labels changed beyond rounding, the first on x: a became b" in report.failures[-1]
 

@@ -41,8 +41,9 @@ def test_run_leaves_what_it_promises(run: FitResult) -> None:
     folder = run.best.parent
     assert {path.name for path in folder.iterdir()} == {
         "best.pt", "last.pt", "history.csv", "metrics.json", "curves.png", "confusion.png",
+        "predictions.png",
     }  # fmt: skip
-    for name in ("curves.png", "confusion.png"):
+    for name in ("curves.png", "confusion.png", "predictions.png"):
         assert (folder / name).read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     with open(folder / "history.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -59,12 +60,13 @@ def test_best_epoch_is_the_best_of_the_history(run: FitResult) -> None:
 
 def test_metrics_are_those_of_best(run: FitResult, dataset: Path) -> None:
     written = json.loads((run.best.parent / "metrics.json").read_text(encoding="utf-8"))
-    again = evaluate.evaluate(checkpoint.load(run.best), dataset, "validation")
+    best = checkpoint.load(run.best)
+    again = evaluate.evaluate_split(best.deployable(), evaluate.load_split(best, dataset))
     assert written["metrics"] == pytest.approx(again.summary())
     low, high = written["intervals_95"]["accuracy"]
     assert low <= written["metrics"]["accuracy"] <= high
-    best = max(row["val_macro_f1"] for row in run.history)
-    assert written["metrics"]["macro_f1"] == pytest.approx(best, abs=1e-6)
+    highest = max(row["val_macro_f1"] for row in run.history)
+    assert written["metrics"]["macro_f1"] == pytest.approx(highest, abs=1e-6)
 
 
 def test_spec_in_best_describes_the_data(run: FitResult, dataset: Path) -> None:

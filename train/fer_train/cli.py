@@ -86,7 +86,7 @@ def fit(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
 ) -> None:
-    """Train a net; writes best.pt with its spec, metrics, curves.png and confusion.png."""
+    """Train a net; writes best.pt with its spec, metrics and pictures."""
     from dataclasses import replace
 
     from fer_train import augment as augmentation
@@ -130,7 +130,7 @@ def fit(
             progress=progress,
         )
     _print_evaluation(result.evaluation.to_dict(), f"best epoch {result.best_epoch}")
-    print(f"{result.best}\n{output / 'curves.png'}\n{output / 'confusion.png'}")
+    print(f"{result.best}, and curves.png, confusion.png, predictions.png beside it")
     if result.interrupted:
         raise KeyboardInterrupt
 
@@ -145,19 +145,19 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Evaluate a checkpoint; writes metrics-SPLIT.json and confusion-SPLIT.png beside it."""
+    """Evaluate a checkpoint; writes metrics-SPLIT.json and two pictures beside it."""
     from fer_train import checkpoint as checkpoints
     from fer_train import evaluate as evaluation
     from fer_train import fit as fitting
-    from fer_train import plots
 
     loaded = checkpoints.load(checkpoint)
     with progress_bar("decoding images") as progress:
-        result = evaluation.evaluate(loaded, data, split, progress=progress)
+        images = evaluation.load_split(loaded, data, split, progress=progress)
+    result = evaluation.evaluate_split(loaded.deployable(), images)
     folder = output or checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     fitting.write_metrics(folder / f"metrics-{split}.json", result)
-    plots.confusion(result.confusion, result.labels, folder / f"confusion-{split}.png")
+    fitting.draw(folder, result, images, f"-{split}")
     if as_json:
         print(json.dumps(result.to_dict(), indent=2))
     else:

@@ -71,14 +71,14 @@ def predict(
     return torch.cat(logits).numpy(), torch.cat(probabilities).numpy()
 
 
-def evaluate(
+def load_split(
     checkpoint: Checkpoint,
     root: Path,
     split: str = "validation",
     *,
     progress: data.Progress | None = None,
-) -> Evaluation:
-    """Run a checkpoint over one split of a data set.
+) -> data.Split:
+    """One split of a data set, as the checkpoint's spec wants it.
 
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
@@ -87,7 +87,7 @@ def evaluate(
     loaded = data.load_split(root, split, spec.input, spec.labels, progress=progress)
     if loaded is None:
         raise DataError(f"{root} holds no {split} split.")
-    return evaluate_split(checkpoint.deployable(), loaded)
+    return loaded
 
 
 def evaluate_split(deployable: Deployable, split: data.Split) -> Evaluation:

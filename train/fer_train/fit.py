@@ -66,7 +66,8 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
-        trainer.train_dataloader.sampler.set_epoch(trainer.current_epoch)
+        loader: Any = trainer.train_dataloader
+        loader.sampler.set_epoch(trainer.current_epoch)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
@@ -135,9 +136,9 @@ def fit(
 ) -> FitResult:
     """Train on `root`'s training split, choose on its validation split, write into `output`.
 
-    Writes best.pt, last.pt, history.csv, metrics.json, curves.png and confusion.png. With `resume`
-    the run in `output` goes on from its last finished epoch. `time_limit` ends this leg at the last
-    epoch end that fits into it.
+    Writes best.pt, last.pt, history.csv, metrics.json, and the pictures curves.png, confusion.png
+    and predictions.png. With `resume` the run in `output` goes on from its last finished epoch.
+    `time_limit` ends this leg at the last epoch end that fits into it.
 
     Raises:
         DataError: unusable data, or an `output` that holds a run already (or none to resume).
@@ -240,9 +241,17 @@ def _finish(recorder: Recorder, validation: data.Split, interrupted: bool) -> Fi
         )
     evaluation = evaluate.evaluate_split(checkpoint.load(best).deployable(), validation)
     write_metrics(output / METRICS, evaluation)
-    plots.confusion(evaluation.confusion, evaluation.labels, output / "confusion.png")
+    draw(output, evaluation, validation)
     plots.curves(recorder.history, output / "curves.png")
     return FitResult(best, recorder.best_epoch, tuple(recorder.history), evaluation, interrupted)
+
+
+def draw(
+    output: Path, evaluation: evaluate.Evaluation, split: data.Split, suffix: str = ""
+) -> None:
+    """Write the pictures of one evaluation: confusion matrix, and faces judged right and wrong."""
+    plots.confusion(evaluation.confusion, evaluation.labels, output / f"confusion{suffix}.png")
+    plots.predictions(split.images.numpy(), evaluation, output / f"predictions{suffix}.png")
 
 
 def write_metrics(path: Path, evaluation: evaluate.Evaluation) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves and its confusion matrix.
+"""Pictures of a run: its curves, its confusion matrix, and faces it judged right and wrong.
 
 Colours from Okabe & Ito's palette, and never colour alone: lines differ in style, cells carry
 numbers, so that the pictures survive print and colour blindness.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -17,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
+
+from fer_train.evaluate import Evaluation
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
 
@@ -73,3 +76,67 @@ def confusion(matrix: npt.NDArray[np.integer], labels: Sequence[str], path: Path
     axis.set_title("share of each labelled class, and count", fontsize=10)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
+
+
+def predictions(
+    images: npt.NDArray[np.uint8],
+    evaluation: Evaluation,
+    path: Path,
+    *,
+    rows: int = 4,
+    columns: int = 6,
+) -> None:
+    """Contact sheet: the most confident right answers, and the most confident wrong ones.
+
+    `images` (N, C, H, W) uint8 in the order of `evaluation`. Right answers are taken from the
+    classes in turn, so that the easiest class does not fill the sheet.
+    """
+    confidence = evaluation.probabilities.max(1)
+    predicted = evaluation.probabilities.argmax(1)
+    right = predicted == evaluation.targets
+    order = np.argsort(-confidence, kind="stable")
+    count = rows * columns
+    sheets = (
+        ("right, and most sure of it", _in_turn(order[right[order]], predicted)[:count]),
+        ("wrong, and most sure of it", order[~right[order]][:count]),
+    )
+    figure, halves = pyplot.subplots(1, 2, figsize=(2.3 * columns, 1.5 * rows + 0.4))
+    for axis, (title, chosen) in zip(halves, sheets, strict=True):
+        axis.set_title(f"{title} ({len(chosen)})", fontsize=11)
+        axis.axis("off")
+        for place, index in enumerate(chosen.tolist()):
+            cell = axis.inset_axes(_cell(place, rows, columns))
+            _face(cell, images[index])
+            name = evaluation.labels[predicted[index]]
+            text = f"{name} {confidence[index]:.0%}"
+            if not right[index]:
+                text += f"\nlabelled {evaluation.labels[evaluation.targets[index]]}"
+            cell.set_xlabel(text, fontsize=8, labelpad=2)
+    figure.subplots_adjust(0.01, 0.02, 0.99, 0.93, wspace=0.03)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
+def _in_turn(order: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer]) -> Any:
+    """Deal the indices out class by class, keeping their order within each class."""
+    ranks = np.zeros(len(order), int)
+    for label in np.unique(predicted[order]):
+        of_label = predicted[order] == label
+        ranks[of_label] = np.arange(of_label.sum())
+    return order[np.argsort(ranks, kind="stable")]
+
+
+def _cell(place: int, rows: int, columns: int) -> tuple[float, float, float, float]:
+    """(x, y, width, height) of a cell in the fractions of its half, text below included."""
+    row, column = divmod(place, columns)
+    width, height = 1 / columns, 1 / rows
+    return (column * width + 0.005, 1 - (row + 0.74) * height, width - 0.01, 0.72 * height)
+
+
+def _face(axis: Any, image: npt.NDArray[np.uint8]) -> None:
+    """(C, H, W) uint8, grey or RGB, without axes."""
+    axis.imshow(image.transpose(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=255)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(False)
