@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_runtime.errors import ProviderError
 
@@ -44,6 +44,16 @@ Create = Callable[
 """(providers with options, session config entries) -> session; raises what onnxruntime raises."""
 
 
+class Cause(NamedTuple):
+    """Why a provider cannot run, and what mends it ("" where only a human can know)."""
+
+    what: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what} ({self.remedy})" if self.remedy else self.what
+
+
 @dataclass(frozen=True)
 class Opened:
     """A session, the provider that runs it, why it was chosen, and nodes left to the CPU."""
@@ -65,7 +75,7 @@ def open_session(provider: str, create: Create) -> Opened:
     if provider == "auto":
         causes = diagnose_cuda()
         if causes:
-            return Opened(_create(create, "cpu"), "cpu", f"CPU, because {causes[0]}")
+            return Opened(_create(create, "cpu"), "cpu", f"CPU, because {causes[0].what}")
         try:
             return _open_strict(
                 "cuda", create, "CUDA, because a device is there and its libraries load"
@@ -92,7 +102,7 @@ def _open_strict(provider: str, create: Create, reason: str) -> Opened:
         first = error
     session = _create(create, provider)
     if session.get_providers()[0] != PROVIDERS[provider][0]:
-        _refuse(provider, [f"onnxruntime fell back to the CPU: {first}"])
+        _refuse(provider, [Cause(f"onnxruntime fell back to the CPU: {first}")])
     return Opened(session, provider, reason, partly_on_cpu=True)
 
 
@@ -110,10 +120,10 @@ def _create(
         onnxruntime.set_default_logger_severity(_LOG_WARNING)
 
 
-def _refuse(provider: str, causes: list[str]) -> None:
+def _refuse(provider: str, causes: list[Cause]) -> None:
     if causes:
         raise ProviderError(
-            f"{provider} was asked for and cannot run here: {'; '.join(causes)}. "
+            f"{provider} was asked for and cannot run here: {'; '.join(map(str, causes))}. "
             "To run on the CPU instead, say --provider cpu (or provider='cpu')."
         )
 
@@ -159,38 +169,41 @@ def installed_wheels() -> list[str]:
 _VARIANTS = {"", "-gpu", "-directml", "-openvino", "-qnn", "-rocm", "-training"}
 
 
-def diagnose_cuda() -> list[str]:
+def diagnose_cuda() -> list[Cause]:
     """Why CUDA cannot run here, most basic cause first; empty where it should run."""
     import onnxruntime
 
     if PROVIDERS["cuda"][0] not in onnxruntime.get_available_providers():
         wheels = " and ".join(installed_wheels()) or "onnxruntime"
         return [
-            f"the installed wheel ({wheels} {onnxruntime.__version__}) is built without CUDA "
-            f"(pip uninstall -y {wheels}; pip install 'fer-runtime[gpu]')"
+            Cause(
+                f"the installed wheel ({wheels} {onnxruntime.__version__}) is built without CUDA",
+                f"pip uninstall -y {wheels}; pip install 'fer-runtime[gpu]'",
+            )
         ]
     return [*_diagnose_driver(), *_diagnose_libraries()]
 
 
-def _diagnose_driver() -> list[str]:
+def _diagnose_driver() -> list[Cause]:
     """Ask the driver itself for devices (CUDA driver API: cuInit, cuDeviceGetCount)."""
     library = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(library)
     except OSError as error:
-        return [f"no NVIDIA driver is installed ({error})"]
+        remedy = "it needs an NVIDIA GPU and its driver; nvidia-smi shows whether both are there"
+        return [Cause(f"no NVIDIA driver is installed: {_loader_words(error)}", remedy)]
     status = driver.cuInit(0)
     count = ctypes.c_int(0)
     if status == 0:
         status = driver.cuDeviceGetCount(ctypes.byref(count))
     if status != 0:
-        return [f"the NVIDIA driver finds no usable device (CUDA error {status})"]
+        return [Cause(f"the NVIDIA driver finds no usable device (CUDA error {status})")]
     if count.value == 0:
-        return ["the NVIDIA driver finds no device (is CUDA_VISIBLE_DEVICES set?)"]
+        return [Cause("the NVIDIA driver finds no device", "is CUDA_VISIBLE_DEVICES set?")]
     return []
 
 
-def _diagnose_libraries() -> list[str]:
+def _diagnose_libraries() -> list[Cause]:
     """Load the provider library and let the loader say which library it misses."""
     import onnxruntime
 
@@ -205,10 +218,18 @@ def _diagnose_libraries() -> list[str]:
         ctypes.CDLL(str(folder / pattern.format("cuda")))
     except OSError as error:
         return [
-            f"a library is missing: {error}; onnxruntime {onnxruntime.__version__} wants "
-            f"{wanted_cuda()} (pip install 'onnxruntime-gpu[cuda,cudnn]' brings them as wheels)"
+            Cause(
+                f"a library is missing: {_loader_words(error)}; onnxruntime "
+                f"{onnxruntime.__version__} wants {wanted_cuda()}",
+                "pip install 'fer-runtime[gpu]' brings them as wheels",
+            )
         ]
     return []
+
+
+def _loader_words(error: OSError) -> str:
+    """`libX.so.1: cannot open shared object file: No such file or directory`, without the end."""
+    return str(error).removesuffix(": No such file or directory")
 
 
 def wanted_cuda() -> str:
@@ -241,5 +262,5 @@ def describe() -> dict[str, Any]:
         "onnxruntime": onnxruntime.__version__,
         "compiled_in": onnxruntime.get_available_providers(),
         "cpu": "runs",
-        "cuda": "; ".join(causes) if causes else "runs",
+        "cuda": "; ".join(map(str, causes)) if causes else "runs",
     }

@@ -16,4 +16,4 @@ def skip_without_cuda(items: Iterable[pytest.Item]) -> None:
 
     causes = providers.diagnose_cuda()
     for item in marked if causes else ():
-        item.add_marker(pytest.mark.skip(reason=f"no CUDA: {'; '.join(causes)}"))
+        item.add_marker(pytest.mark.skip(reason=f"no CUDA: {'; '.join(map(str, causes))}"))
