@@ -3,8 +3,8 @@
 Each worker thread decodes a batch into its own reused buffer and then runs the session on it.
 With a session of one thread, onnxruntime computes on the calling thread, so that n workers keep n
 cores busy with whatever is due, decoding or inference, without queues in between. On two cores it
-is as fast as one two-thread session fed by a decoding thread (`python -m fer_bench.pipeline`: within
-3 % of it and of the limit, on 48 x 48 faces), and large photographs are decoded on every core.
+is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, within 3 %, measured
+by `python -m fer_bench.pipeline`), and large photographs are decoded on every core.
 """
 
 from __future__ import annotations
