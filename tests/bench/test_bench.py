@@ -1,0 +1,59 @@
+"""The benchmarks compare like with like: same images, same weights, same decisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_bench import by_hand, demo, end_to_end, engines
+from fer_bench.artefacts import Artefacts
+from fer_runtime import images
+from fer_train import checkpoint
+
+
+def test_engines_agree(exported: Artefacts, faces: np.ndarray) -> None:
+    pixels = faces[:9].copy()
+    outputs = {name: open_(exported, 1).run(pixels) for name, open_ in engines.ENGINES.items()}
+    for name, probabilities in outputs.items():
+        np.testing.assert_allclose(probabilities, outputs["eager"], atol=1e-6, err_msg=name)
+
+
+def test_by_hand_loop_sees_the_runtimes_pixels(exported: Artefacts, dataset: Path) -> None:
+    """On grey files of the input's size torchvision's transforms and ours must not differ."""
+    spec = checkpoint.load(exported.checkpoint).spec.input
+    loader = by_hand.loader(spec, dataset / "test")
+    tensor, _ = loader.dataset[3]
+    path = Path(loader.dataset.samples[3][0])
+    pixels = images.load(path, spec).astype(np.float32) / 255
+    expected = (pixels - np.float32(spec.mean[0])) / np.float32(spec.std[0])
+    np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-6)
+
+
+def test_end_to_end_agrees_with_the_by_hand_loop(
+    exported: Artefacts, dataset: Path, tmp_path: Path
+) -> None:
+    figures = end_to_end.measure(
+        exported.checkpoint, exported.onnx, dataset / "validation", 1, tmp_path
+    )
+    assert figures["images"] == figures["equal_top1"] == 70
+    assert all(ratio > 0 for ratio in figures["ratio_to_by_hand"].values())
+
+
+def test_demo_judges_by_the_folders_name(tmp_path: Path) -> None:
+    rows = ["path,label,probability,error", "d/sad/1.jpg,sad,1,", "d/sad/2.jpg,happy,1,"]
+    rows += ["d/happy/3.jpg,happy,1,", "d/happy/4.jpg,happy,1,"]
+    (tmp_path / "out.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    outcome = demo._outcome(tmp_path / "out.csv", seconds=2.0)
+    assert (outcome.images, outcome.accuracy, outcome.images_per_second) == (4, 0.75, 2.0)
+    assert outcome.macro_f1 == pytest.approx((4 / 5 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize(("count", "epochs"), [(10, 16), (7_000, 6), (28_709, 2)])
+def test_demo_trains_longer_on_less(tmp_path: Path, count: int, epochs: int) -> None:
+    folder = tmp_path / "train" / "happy"
+    folder.mkdir(parents=True)
+    for index in range(count):
+        (folder / f"{index}.jpg").touch()
+    assert demo._epochs(tmp_path) == epochs

@@ -1,0 +1,37 @@
+"""CUDA runs what the CPU runs: fp32 parity with TF32 off, and nothing falls back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fer_bench.artefacts import Artefacts
+from fer_runtime.pipeline import Pipeline
+from fer_runtime.session import Session
+from fer_runtime.sources import Files
+
+pytestmark = pytest.mark.gpu
+
+
+def test_cuda_equals_cpu(exported: Artefacts, faces: np.ndarray) -> None:
+    cpu = Session.open(exported.onnx, provider="cpu").run(faces)
+    session = Session.open(exported.onnx, provider="cuda")
+    cuda = session.run(faces)
+    assert session.provider == "cuda"
+    np.testing.assert_allclose(cuda.logits, cpu.logits, atol=1e-4 * cpu.logits.std())
+    assert np.array_equal(cuda.logits.argmax(1), cpu.logits.argmax(1))
+
+
+def test_auto_chooses_cuda_where_it_runs(exported: Artefacts) -> None:
+    assert Session.open(exported.onnx, provider="auto").provider == "cuda"
+
+
+def test_pipeline_on_cuda_pads_the_last_batch(exported: Artefacts, dataset: Path) -> None:
+    def probabilities(provider: str) -> np.ndarray:
+        session = Session.open(exported.onnx, provider=provider, threads=1)
+        batches = Pipeline(session, workers=2, batch_size=16).run(Files([dataset / "test"]))
+        return np.stack([row.probabilities for rows in batches for row in rows])
+
+    np.testing.assert_allclose(probabilities("cuda"), probabilities("cpu"), atol=1e-5)
