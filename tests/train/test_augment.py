@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fer_train.augment import PRESETS, Augmentation
+from fer_train.augment import Augmentation
+from fer_train.recipe import PRESETS, Recipe
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -21,16 +22,17 @@ def batch() -> torch.Tensor:
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_presets_are_repeatable_and_leave_the_input_alone(name: str, batch: torch.Tensor) -> None:
     before = batch.clone()
-    first = PRESETS[name](batch, generator(1))
-    assert torch.equal(first, PRESETS[name](batch, generator(1)))
+    augmentation = Recipe(augment=name).augmentation
+    first = augmentation(batch, generator(1))
+    assert torch.equal(first, augmentation(batch, generator(1)))
     assert torch.equal(batch, before)
     assert first.shape == batch.shape
     if name != "none":
-        assert not torch.equal(first, PRESETS[name](batch, generator(2)))
+        assert not torch.equal(first, augmentation(batch, generator(2)))
 
 
 def test_none_changes_nothing(batch: torch.Tensor) -> None:
-    assert torch.equal(PRESETS["none"](batch, generator()), batch)
+    assert torch.equal(Recipe(augment="none").augmentation(batch, generator()), batch)
 
 
 def test_flip_mirrors_about_half_and_nothing_else(batch: torch.Tensor) -> None:

@@ -14,19 +14,18 @@ import torch
 
 from fer_runtime.errors import DataError
 from fer_train import checkpoint, data, evaluate
-from fer_train.augment import PRESETS
 from fer_train.fit import FitResult, fit
-from fer_train.module import Recipe
+from fer_train.recipe import Recipe
 
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
 
 
 def recipe(**changes: object) -> Recipe:
     values: dict[str, object] = {
-        "architecture_args": SMALL,
+        "net_args": json.dumps(SMALL),
         "epochs": 3,
         "batch_size": 20,
-        "augmentation": PRESETS["standard"],
+        "augment": "standard",
     }
     return Recipe(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -84,7 +83,7 @@ def test_net_learns(dataset: Path, tmp_path: Path) -> None:
     result = fit(
         dataset,
         tmp_path,
-        recipe(epochs=40, optimizer="adam", lr=5e-3, augmentation=PRESETS["none"]),
+        recipe(epochs=40, optimizer="adam", lr=5e-3, augment="none"),
         show=False,
     )
     accuracies = [row["train_accuracy"] for row in result.history]
@@ -110,19 +109,17 @@ def test_resumed_run_ends_where_an_unbroken_one_does(
 def _fit_until_killed(dataset: Path, folder: Path) -> int:
     """Run `fer-train fit` in a process that kills itself after its first epoch was saved."""
     code = f"""
-import os, sys, torch
+import os, torch
 from pathlib import Path
-from fer_train import fit, module
-from fer_train.augment import PRESETS
+from fer_train import callbacks, fit, recipe
 torch.set_num_threads(1)
-write = fit._write_history
+write = callbacks._write_history
 def write_and_die(path, history):
     write(path, history)
     os._exit(9)
-fit._write_history = write_and_die
-recipe = module.Recipe(architecture_args={SMALL!r}, epochs=3, batch_size=20,
-                       augmentation=PRESETS["standard"])
-fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), recipe, show=False)
+callbacks._write_history = write_and_die
+chosen = recipe.Recipe(net_args={json.dumps(SMALL)!r}, epochs=3, batch_size=20, augment="standard")
+fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, show=False)
 """
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
 
@@ -181,7 +178,7 @@ def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("optimizer", "sdg", "allowed: adam, adamw, sgd"),
+        ("optimizer", "sdg", "allowed: sgd, adam, adamw"),
         ("scheduler", "cyclic", "onecycle"),
         ("monitor", "f1", "val_macro_f1"),
         ("lr", 0.0, "lr is 0.0"),

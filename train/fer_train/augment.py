@@ -6,7 +6,6 @@ Every random number comes from the generator that is given, so that a step can b
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -84,17 +83,6 @@ class Augmentation:
             & (draw[4] < self.erase)[:, None, None]
         )
         return images.masked_fill(inside[:, None].to(images.device), 0.0)
-
-
-PRESETS: Mapping[str, Augmentation] = {
-    "none": Augmentation(),
-    "light": Augmentation(shift=0.06, scale=0.06, rotate=5, flip=True),
-    "standard": Augmentation(shift=0.1, scale=0.1, rotate=12, flip=True, jitter=0.2),
-    "strong": Augmentation(
-        shift=0.1, scale=0.15, rotate=15, flip=True, jitter=0.3, erase=0.3, mixup=0.2
-    ),
-}
-"""Name of a preset -> strengths."""
 
 
 def _uniform(count: int, strength: float, generator: torch.Generator) -> torch.Tensor:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from fer_runtime.console import EXIT_HELP, progress_bar, run_app
-from fer_runtime.errors import DataError
+from fer_train.options import with_recipe
+from fer_train.recipe import Recipe
 
 app = typer.Typer(
     add_completion=False,
@@ -50,37 +51,11 @@ def synth(
 
 
 @app.command()
+@with_recipe
 def fit(
+    recipe: Recipe,
     data: Data,
     output: Annotated[Path, typer.Option(help="Folder of the run; gets best.pt.")],
-    epochs: Annotated[int, typer.Option(help="Passes over the training split.")] = 20,
-    architecture: Annotated[str, typer.Option(help="compact_cnn or simple_cnn.")] = "compact_cnn",
-    architecture_args: Annotated[
-        str, typer.Option(help="The net's arguments as JSON, as in '{\"dropout\": 0.3}'.")
-    ] = "{}",
-    image_size: Annotated[int, typer.Option(help="Side of the input in pixels.", min=8)] = 48,
-    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (RGB).", min=1, max=3)] = 1,
-    batch_size: Annotated[int, typer.Option(help="Images per step.", min=2)] = 64,
-    optimizer: Annotated[str, typer.Option(help="sgd, adam or adamw.")] = "sgd",
-    lr: Annotated[float, typer.Option(help="Highest learning rate.")] = 0.05,
-    momentum: Annotated[float, typer.Option(help="Of sgd (Nesterov).")] = 0.9,
-    weight_decay: Annotated[float, typer.Option(help="Not applied to norms and biases.")] = 5e-4,
-    scheduler: Annotated[
-        str, typer.Option(help="none, step, onecycle, cosine or plateau.")
-    ] = "onecycle",
-    step_size: Annotated[int, typer.Option(help="Epochs per step, or plateau's patience.")] = 10,
-    gamma: Annotated[float, typer.Option(help="Factor of step and plateau.")] = 0.1,
-    augment: Annotated[str, typer.Option(help="none, light, standard or strong.")] = "light",
-    mixup: Annotated[float | None, typer.Option(help="Alpha; replaces the preset's.")] = None,
-    label_smoothing: Annotated[float, typer.Option(help="0 to 1.")] = 0.0,
-    ema: Annotated[float, typer.Option(help="Decay of averaged weights; 0 is off.")] = 0.0,
-    gradient_clip: Annotated[float, typer.Option(help="Largest gradient norm; 0 is off.")] = 1.0,
-    patience: Annotated[int, typer.Option(help="Stop after so many worse epochs; 0 never.")] = 0,
-    monitor: Annotated[
-        str, typer.Option(help="val_macro_f1, val_accuracy, val_macro_recall or val_loss.")
-    ] = "val_macro_f1",
-    precision: Annotated[str, typer.Option(help="32, bf16-mixed or 16-mixed (GPU).")] = "32",
-    seed: Annotated[int, typer.Option(help="Of weights, order and augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt.")] = False,
     time_limit: Annotated[
         float | None, typer.Option(help="Minutes after which this leg ends; go on by --resume.")
@@ -88,43 +63,13 @@ def fit(
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
 ) -> None:
     """Train a net; writes best.pt with its spec, metrics and pictures."""
-    from dataclasses import replace
-
-    from fer_train import augment as augmentation
     from fer_train import fit as fitting
-    from fer_train.module import Recipe
 
-    if augment not in augmentation.PRESETS:
-        raise DataError(f"augment is {augment!r}; allowed: {', '.join(augmentation.PRESETS)}.")
-    chosen = augmentation.PRESETS[augment]
-    recipe = Recipe(
-        architecture=architecture,
-        architecture_args=_json_object(architecture_args),
-        epochs=epochs,
-        batch_size=batch_size,
-        optimizer=optimizer,
-        lr=lr,
-        momentum=momentum,
-        weight_decay=weight_decay,
-        scheduler=scheduler,
-        step_size=step_size,
-        gamma=gamma,
-        label_smoothing=label_smoothing,
-        ema=ema,
-        gradient_clip=gradient_clip,
-        patience=patience,
-        monitor=monitor,
-        precision=precision,
-        seed=seed,
-        augmentation=chosen if mixup is None else replace(chosen, mixup=mixup),
-    )
     with progress_bar("decoding images") as progress:
         result = fitting.fit(
             data,
             output,
             recipe,
-            channels=channels,
-            image_size=image_size,
             resume=resume,
             time_limit=timedelta(minutes=time_limit) if time_limit else None,
             threads=threads,
@@ -184,13 +129,3 @@ def _print_evaluation(report: dict[str, Any], title: str) -> None:
     for label in report["labels"]:
         recall, precision = figures[f"recall_{label}"], figures[f"precision_{label}"]
         print(f"  {label:<13}recall {recall:.3f}   precision {precision:.3f}")
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"--architecture-args is not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise DataError("--architecture-args must be a JSON object, as in '{\"dropout\": 0.3}'.")
-    return values

@@ -6,9 +6,7 @@ A folder `ROOT/{train,validation,test}/<class>/*`, or FER2013's own CSV (`fer201
 
 from __future__ import annotations
 
-import csv
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +20,9 @@ from fer_runtime import images
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.hashing import dataset_sha256, file_sha256
 from fer_runtime.spec import InputSpec
+from fer_train import fer2013
 
 SPLITS = ("train", "validation", "test")
-FER2013_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""FER2013's CSV integers 0-6 by name (the order of the challenge, not of the alphabet)."""
-FER2013_USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
-
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work proceeds."""
 
@@ -115,7 +110,7 @@ def labels_of(root: Path) -> tuple[str, ...]:
         DataError: no such folder or file, or one without a training split.
     """
     if root.is_file():
-        return tuple(sorted(FER2013_LABELS))
+        return tuple(sorted(fer2013.LABELS))
     train = _split_folder(root, "train")
     if train is None:
         raise DataError(
@@ -278,57 +273,8 @@ def _refuse_broken(broken: Sequence[str]) -> None:
 def _load_csv(
     root: Path, name: str, spec: InputSpec, labels: tuple[str, ...], progress: Progress | None
 ) -> Split | None:
-    """FER2013's columns emotion (0-6), pixels (48 * 48 numbers), Usage; names with stray spaces."""
-    order = {label: index for index, label in enumerate(labels)}
-    missing = sorted(set(FER2013_LABELS) - set(labels))
-    if missing:
-        raise DataError(f"{root} has the class {missing[0]}, which the model does not know.")
-    pixels: list[images.Pixels] = []
-    targets: list[int] = []
-    names: list[str] = []
-    for line, (emotion, text) in _csv_rows(root, FER2013_USAGE[name]):
-        pixels.append(images.load(_csv_pixels(root, line, text), spec))
-        targets.append(order[_csv_label(root, line, emotion)])
-        names.append(f"{root.name}:{line}")
-        if progress and len(names) % 500 == 0:
-            progress(len(names), 0)
-    if not names:
+    rows = fer2013.read(root, name, spec, labels)
+    if not rows.names:
         return None
-    return Split(
-        name, torch.from_numpy(np.stack(pixels)), torch.tensor(targets), labels, tuple(names)
-    )
-
-
-def _csv_rows(root: Path, usage: str) -> Iterable[tuple[int, tuple[str, str]]]:
-    csv.field_size_limit(min(sys.maxsize, 1 << 24))
-    try:
-        with open(root, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            lacking = [key for key in ("emotion", "pixels", "usage") if key not in header]
-            if lacking:
-                raise DataError(
-                    f"{root} has no column {lacking[0]!r}; FER2013's are emotion, pixels, Usage."
-                )
-            for row in reader:
-                if (row[header["usage"]] or "").strip() == usage:
-                    yield reader.line_num, (row[header["emotion"]], row[header["pixels"]] or "")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{root} cannot be read as CSV: {error}") from None
-
-
-def _csv_pixels(root: Path, line: int, text: str) -> images.Pixels:
-    try:
-        values = np.array(text.split(), dtype=np.uint8)
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{root}, line {line}: pixels are numbers from 0 to 255: {error}") from None
-    side = round(len(values) ** 0.5)
-    if side == 0 or side * side != len(values):
-        raise DataError(f"{root}, line {line}: {len(values)} pixels make no square picture.")
-    return values.reshape(side, side)
-
-
-def _csv_label(root: Path, line: int, emotion: str) -> str:
-    if emotion.strip() not in {str(number) for number in range(len(FER2013_LABELS))}:
-        raise DataError(f"{root}, line {line}: emotion is {emotion!r}; it must be 0 to 6.")
-    return FER2013_LABELS[int(emotion)]
+    pixels = torch.from_numpy(np.stack(rows.pixels))
+    return Split(name, pixels, torch.tensor(rows.targets), labels, tuple(rows.names))

@@ -6,14 +6,10 @@ written after every finished epoch; `best.pt` is ours, and all that export needs
 
 from __future__ import annotations
 
-import csv
 import datetime
 import json
 import logging
-import math
-import os
 import pickle
-import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,10 +24,12 @@ from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from fer_train import checkpoint, data, evaluate, models, plots
-from fer_train.module import MONITORS, FerModule, Recipe
+from fer_train.callbacks import BEST, LAST, LegLimit, Recorder
+from fer_train.module import FerModule
 from fer_train.progress import EpochProgress
+from fer_train.recipe import MONITORS, Recipe
 
-BEST, LAST, METRICS, HISTORY = "best.pt", "last.pt", "metrics.json", "history.csv"
+METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
@@ -45,89 +43,11 @@ class FitResult:
     interrupted: bool
 
 
-class Recorder(pl.Callback):
-    """Logs each epoch's figures, keeps `best.pt`, and travels inside `last.pt`.
-
-    It must stand before the EMA callback: validation runs on the averaged weights, and they are
-    swapped back by the hook that follows.
-    """
-
-    def __init__(self, spec: ModelSpec, output: Path, monitor: str) -> None:
-        self.spec, self.output, self.monitor = spec, output, monitor
-        self.history: list[dict[str, float]] = []
-        self.best_epoch = 0
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "best_epoch": self.best_epoch}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = list(state_dict["history"])
-        self.best_epoch = int(state_dict["best_epoch"])
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
-        loader: Any = trainer.train_dataloader
-        loader.sampler.set_epoch(trainer.current_epoch)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, FerModule)
-        figures = pl_module.epoch_metrics()
-        pl_module.log_dict(figures)
-        epoch = trainer.current_epoch + 1
-        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.history.append({"epoch": epoch, **figures, "lr": learning_rate})
-        if self._is_best(figures[self.monitor]) and trainer.is_global_zero:
-            self.best_epoch = epoch
-            metrics = {"validation": {k[4:]: v for k, v in figures.items() if k[:4] == "val_"}}
-            spec = self.spec.replace(
-                provenance=replace(self.spec.provenance, metrics=metrics, created=_today())
-            )
-            checkpoint.save(self.output / BEST, spec, pl_module.deployable.net.state_dict())
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        temporary = self.output / f".{LAST}.partial"
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.output / LAST)
-            _write_history(self.output / HISTORY, self.history)
-
-    def _is_best(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return False
-        earlier = [row[self.monitor] for row in self.history[:-1]]
-        earlier = [other for other in earlier if math.isfinite(other)]
-        if MONITORS[self.monitor] == "min":
-            return not earlier or value < min(earlier)
-        return not earlier or value > max(earlier)
-
-
-class LegLimit(pl.Callback):
-    """Ends a leg at the last epoch end that fits into `seconds`.
-
-    Lightning's own limit counts the legs before as well, and may end within an epoch.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.started = self.epoch_started = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        now = time.perf_counter()
-        next_end = now + (now - self.epoch_started)
-        self.epoch_started = now
-        if next_end - self.started > self.seconds:
-            trainer.should_stop = True
-
-
 def fit(
     root: Path,
     output: Path,
     recipe: Recipe,
     *,
-    channels: int = 1,
-    image_size: int = 48,
     resume: bool = False,
     time_limit: datetime.timedelta | None = None,
     threads: int | None = None,
@@ -147,10 +67,10 @@ def fit(
     if threads:
         torch.set_num_threads(threads)
     labels = data.labels_of(root)
+    size, channels = recipe.image_size, recipe.channels
     raw = InputSpec(
-        height=image_size, width=image_size, channels=channels, mean=(0.5,) * channels,
-        std=(0.25,) * channels,
-    )  # fmt: skip
+        height=size, width=size, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels
+    )
     train, validation = data.load_train_and_validation(
         root, raw, labels, seed=recipe.seed, progress=progress
     )
@@ -159,7 +79,7 @@ def fit(
         labels=labels,
         input=replace(raw, mean=mean, std=std),
         architecture=recipe.architecture,
-        architecture_args=recipe.architecture_args,
+        architecture_args=recipe.architecture_args(),
         provenance=Provenance(
             dataset=root.name, dataset_sha256=data.sha256(root), recipe=recipe.to_dict(),
             versions={name: version(name) for name in ("fer-runtime", "torch")},
@@ -182,10 +102,10 @@ def _train(
     """Run Lightning's loop; True where Ctrl-C ended it."""
     spec = recorder.spec
     torch.manual_seed(recipe.seed)
-    net = models.build(recipe.architecture, spec.input, len(spec.labels), recipe.architecture_args)
+    net = models.build(recipe.architecture, spec.input, len(spec.labels), spec.architecture_args)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
-    module = FerModule(deployable, recipe, len(spec.labels))
+    module = FerModule(deployable, recipe, list(train.counts().values()))
     _silence_lightning()
     trainer = pl.Trainer(
         max_epochs=recipe.epochs,
@@ -292,19 +212,8 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(history[-1]))
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
-
-
 def _silence_lightning() -> None:
     """Our own lines say what a user needs; Lightning's hints are about its own loaders."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()

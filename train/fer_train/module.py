@@ -1,10 +1,9 @@
-"""The recipe of a training run, and the LightningModule that carries it out."""
+"""The LightningModule that carries a recipe out; optimizers and schedulers by name."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,70 +16,22 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fer_runtime import metrics
-from fer_runtime.errors import DataError
-from fer_train.augment import PRESETS, Augmentation
 from fer_train.models import Deployable
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Every choice of a run except its data; with the seed it determines the weights on a CPU.
-
-    `lr` is the highest learning rate of the schedule. `weight_decay` spares norms and biases.
-    `ema` is the decay of averaged weights (0 switches it off). `precision` is Lightning's: "32",
-    "bf16-mixed" or "16-mixed". `monitor` chooses `best.pt`, and `patience` epochs without a better
-    value end the run (0: never).
-
-    Raises:
-        DataError: a name or a number that is not allowed.
-    """
-
-    architecture: str = "compact_cnn"
-    architecture_args: Mapping[str, Any] = field(default_factory=dict)
-    epochs: int = 20
-    batch_size: int = 64
-    optimizer: str = "sgd"
-    lr: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    scheduler: str = "onecycle"
-    step_size: int = 10
-    gamma: float = 0.1
-    label_smoothing: float = 0.0
-    ema: float = 0.0
-    gradient_clip: float = 1.0
-    patience: int = 0
-    monitor: str = "val_macro_f1"
-    precision: str = "32"
-    seed: int = 0
-    augmentation: Augmentation = PRESETS["light"]
-
-    def __post_init__(self) -> None:
-        for name, allowed in (
-            ("optimizer", OPTIMIZERS),
-            ("scheduler", SCHEDULERS),
-            ("monitor", MONITORS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise DataError(
-                    f"{name} is {getattr(self, name)!r}; allowed: {', '.join(sorted(allowed))}."
-                )
-        for name in ("epochs", "batch_size", "lr", "step_size"):
-            if not getattr(self, name) > 0:
-                raise DataError(f"{name} is {getattr(self, name)}; it must be above 0.")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a spec's provenance and for comparing two runs."""
-        return asdict(self)
+from fer_train.recipe import Recipe
 
 
 class FerModule(pl.LightningModule):
     """Trains the net inside a Deployable; validates the Deployable itself, as export ships it."""
 
-    def __init__(self, deployable: Deployable, recipe: Recipe, classes: int) -> None:
+    def __init__(self, deployable: Deployable, recipe: Recipe, counts: Sequence[int]) -> None:
+        """`counts` are the training images per class."""
         super().__init__()
         self.deployable = deployable
         self.recipe = recipe
+        self.augmentation = recipe.augmentation
+        self.class_weights: torch.Tensor | None
+        self.register_buffer("class_weights", _class_weights(recipe, counts), persistent=False)
+        classes = len(counts)
         self.train_loss = MeanMetric()
         self.train_hits = MeanMetric()
         self.validation_loss = MeanMetric()
@@ -95,7 +46,7 @@ class FerModule(pl.LightningModule):
         images, targets = batch
         generator = torch.Generator()
         generator.manual_seed(_step_seed(self.recipe.seed, self.global_step, 1))
-        inputs = self.recipe.augmentation(self.deployable.normalise(images), generator)
+        inputs = self.augmentation(self.deployable.normalise(images), generator)
         share, partners = self._mixup(len(targets), generator)
         if share < 1:
             inputs = share * inputs + (1 - share) * inputs[partners]
@@ -158,12 +109,15 @@ class FerModule(pl.LightningModule):
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(
-            logits.float(), targets, label_smoothing=self.recipe.label_smoothing
+            logits.float(),
+            targets,
+            weight=self.class_weights,
+            label_smoothing=self.recipe.label_smoothing,
         )
 
     def _mixup(self, count: int, generator: torch.Generator) -> tuple[float, torch.Tensor]:
         """Share of the first image, and each image's partner (Zhang et al. 2018)."""
-        alpha = self.recipe.augmentation.mixup
+        alpha = self.augmentation.mixup
         if not alpha:
             return 1.0, torch.empty(0, dtype=torch.int64)
         seed = int(torch.randint(2**31, (1,), generator=generator))
@@ -175,12 +129,21 @@ def _step_seed(seed: int, step: int, purpose: int) -> int:
     return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1)[0])
 
 
+def _class_weights(recipe: Recipe, counts: Sequence[int]) -> torch.Tensor | None:
+    """(K,) float32 weights n / (K * count), of mean 1 over the images; None for equal ones."""
+    if recipe.class_weights == "none":
+        return None
+    numbers = torch.tensor(counts, dtype=torch.float32)
+    return numbers.sum() / (len(counts) * numbers.clamp_min(1))
+
+
 def _parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; norms and biases, which have one axis, do not."""
+    """Matrices and kernels decay; norms and biases, which have one axis, only where asked to."""
     parameters = [p for p in module.parameters() if p.requires_grad]
+    spared = 0.0 if not recipe.decay_all else recipe.weight_decay
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": spared},
     ]
 
 
@@ -215,11 +178,3 @@ SCHEDULERS: Mapping[
         optimizer, factor=recipe.gamma, patience=recipe.step_size
     ),
 }
-
-MONITORS = {
-    "val_loss": "min",
-    "val_accuracy": "max",
-    "val_macro_f1": "max",
-    "val_macro_recall": "max",
-}
-"""Metrics that can choose the best checkpoint -> whether less or more is better."""

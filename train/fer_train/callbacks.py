@@ -1,0 +1,108 @@
+"""What happens at the ends of epochs: figures logged, checkpoints kept, a leg ended in time."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import math
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from fer_runtime.spec import ModelSpec
+from fer_train import checkpoint
+from fer_train.module import FerModule
+from fer_train.recipe import MONITORS
+
+BEST, LAST, HISTORY = "best.pt", "last.pt", "history.csv"
+
+
+class Recorder(pl.Callback):
+    """Logs each epoch's figures, keeps `best.pt`, and travels inside `last.pt`.
+
+    It must stand before the EMA callback: validation runs on the averaged weights, and they are
+    swapped back by the hook that follows.
+    """
+
+    def __init__(self, spec: ModelSpec, output: Path, monitor: str) -> None:
+        self.spec, self.output, self.monitor = spec, output, monitor
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self.history, "best_epoch": self.best_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.history = list(state_dict["history"])
+        self.best_epoch = int(state_dict["best_epoch"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
+        loader: Any = trainer.train_dataloader
+        loader.sampler.set_epoch(trainer.current_epoch)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FerModule)
+        figures = pl_module.epoch_metrics()
+        pl_module.log_dict(figures)
+        epoch = trainer.current_epoch + 1
+        learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.history.append({"epoch": epoch, **figures, "lr": learning_rate})
+        if self._is_best(figures[self.monitor]) and trainer.is_global_zero:
+            self.best_epoch = epoch
+            metrics = {"validation": {k[4:]: v for k, v in figures.items() if k[:4] == "val_"}}
+            spec = self.spec.replace(
+                provenance=replace(self.spec.provenance, metrics=metrics, created=_today())
+            )
+            checkpoint.save(self.output / BEST, spec, pl_module.deployable.net.state_dict())
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        temporary = self.output / f".{LAST}.partial"
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.output / LAST)
+            _write_history(self.output / HISTORY, self.history)
+
+    def _is_best(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        earlier = [row[self.monitor] for row in self.history[:-1]]
+        earlier = [other for other in earlier if math.isfinite(other)]
+        if MONITORS[self.monitor] == "min":
+            return not earlier or value < min(earlier)
+        return not earlier or value > max(earlier)
+
+
+class LegLimit(pl.Callback):
+    """Ends a leg at the last epoch end that fits into `seconds`.
+
+    Lightning's own limit counts the legs before as well, and may end within an epoch.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = self.epoch_started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        now = time.perf_counter()
+        next_end = now + (now - self.epoch_started)
+        self.epoch_started = now
+        if next_end - self.started > self.seconds:
+            trainer.should_stop = True
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(history[-1]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
