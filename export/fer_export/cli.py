@@ -38,6 +38,9 @@ Tolerance = Annotated[
     typer.Option(help="Largest difference of logits, in standard deviations of the checkpoint's."),
 ]
 Agreement = Annotated[float, typer.Option(help="Least share of equal top-1.", min=0, max=1)]
+Architecture = Annotated[
+    str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
@@ -48,10 +51,11 @@ def onnx(
     images: Images = None,
     tolerance: Tolerance = 1e-4,
     min_agreement: Agreement = 1.0,
+    architecture: Architecture = None,
     as_json: Json = False,
 ) -> None:
     """Export to ONNX, which fer-infer runs without torch."""
-    _export("onnx", checkpoint, output, images, tolerance, min_agreement, as_json)
+    _export("onnx", checkpoint, output, images, tolerance, min_agreement, architecture, as_json)
 
 
 @app.command()
@@ -61,13 +65,16 @@ def torchscript(
     images: Images = None,
     tolerance: Tolerance = 1e-4,
     min_agreement: Agreement = 1.0,
+    architecture: Architecture = None,
     as_json: Json = False,
 ) -> None:
     """Export to TorchScript, for torch.jit.load (deprecated by PyTorch since 2.11).
 
     Loading TorchScript executes the code inside the file.
     """
-    _export("torchscript", checkpoint, output, images, tolerance, min_agreement, as_json)
+    _export(
+        "torchscript", checkpoint, output, images, tolerance, min_agreement, architecture, as_json
+    )
 
 
 @app.command()
@@ -77,6 +84,7 @@ def verify(
     images: Images = None,
     tolerance: Tolerance = 1e-4,
     min_agreement: Agreement = 1.0,
+    architecture: Architecture = None,
     as_json: Json = False,
 ) -> None:
     """Compare an artefact with its checkpoint anew; its verdict and spec as well.
@@ -86,7 +94,12 @@ def verify(
     from fer_export import exporter
 
     report = exporter.verify(
-        checkpoint, artefact, images=images, tolerance=tolerance, min_agreement=min_agreement
+        checkpoint,
+        artefact,
+        images=images,
+        tolerance=tolerance,
+        min_agreement=min_agreement,
+        factory=architecture,
     )
     _show(report, f"{artefact} against {checkpoint}", as_json)
     raise typer.Exit(0 if report else PARITY_FAILED)
@@ -124,6 +137,7 @@ def _export(
     images: Path | None,
     tolerance: float,
     min_agreement: float,
+    architecture: str | None,
     as_json: bool,
 ) -> None:
     from fer_export import exporter
@@ -135,6 +149,7 @@ def _export(
         images=images,
         tolerance=tolerance,
         min_agreement=min_agreement,
+        factory=architecture,
         say=lambda text: print(text, file=sys.stderr, flush=True),
     )
     _show(done.report, f"{done.path} against {checkpoint}", as_json)

@@ -69,12 +69,13 @@ def export(
     images: Path | None = None,
     tolerance: float = parity.TOLERANCE,
     min_agreement: float = 1.0,
+    factory: str | None = None,
     say: Say = lambda _: None,
 ) -> Exported:
     """Export a checkpoint with proof of parity on noise and, if given, the images of a folder.
 
     `output` defaults to the checkpoint's name with the format's ending. Writes `output` and
-    `output.parity.json`.
+    `output.parity.json`. `factory` is the `package.module:factory` that may be imported.
 
     Raises:
         ModelFileError: an unusable checkpoint, or a net that cannot be exported.
@@ -82,7 +83,7 @@ def export(
         DataError: the output cannot be written, or the images cannot be read.
     """
     chosen = FORMATS[format_name]
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, factory=factory)
     target = output or checkpoint.with_suffix(chosen.ending)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
@@ -111,6 +112,7 @@ def verify(
     images: Path | None = None,
     tolerance: float = parity.TOLERANCE,
     min_agreement: float = 1.0,
+    factory: str | None = None,
 ) -> parity.ParityReport:
     """Compare an artefact with its checkpoint anew, and its spec and verdict with what they say.
 
@@ -118,7 +120,7 @@ def verify(
         ModelFileError: a file that cannot be used, or of a kind that has no runner.
     """
     chosen = format_of(artefact)
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, factory=factory)
     spec = read_spec(artefact)
     failures = _spec_failures(loaded.spec, spec)
     recorded = (spec.parity or {}).get("artefact_sha256")

@@ -94,3 +94,22 @@ def test_folder_that_cannot_be_written(spec: ModelSpec, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match="cannot be written"):
         checkpoint.save(tmp_path / "file" / "best.pt", spec, {})
+
+
+def test_factory_that_a_file_names_is_imported_only_if_the_user_named_it(
+    spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marker = tmp_path / "executed"
+    (tmp_path / "evil_nets.py").write_text(
+        f"import os\nos.mkdir({str(marker)!r})\nfrom torch import nn\n"
+        "def net(spec, classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(48 * 48, classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    state = {"1.weight": torch.zeros(7, 48 * 48), "1.bias": torch.zeros(7)}
+    checkpoint.save(tmp_path / "best.pt", spec.replace(architecture="evil_nets:net"), state)
+    with pytest.raises(ModelFileError, match="if you trust it, say --architecture evil_nets:net"):
+        checkpoint.load(tmp_path / "best.pt").net()
+    assert not marker.exists()
+    checkpoint.load(tmp_path / "best.pt", factory="evil_nets:net").net()
+    assert marker.exists()

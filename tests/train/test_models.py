@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ def test_simple_cnn_of_the_notes(grey: InputSpec, activation: str, batch_norm: b
 
 
 def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
-    with pytest.raises(ModelSpecError, match="Unknown architecture 'resnet'; known: compact_cnn"):
+    with pytest.raises(ModelSpecError, match="Unknown architecture 'resnet'; ours are compact_cnn"):
         models.build("resnet", grey, 7, {})
     with pytest.raises(ModelSpecError, match="hight"):
         models.build("compact_cnn", grey, 7, {"hight": 3})
@@ -78,3 +80,84 @@ def test_deployable_by_hand() -> None:
 def test_deployable_adds_nothing_to_the_weights(spec: ModelSpec) -> None:
     net = models.build("compact_cnn", spec.input, 7, {})
     assert list(models.Deployable(net, spec).state_dict()) == [f"net.{k}" for k in net.state_dict()]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "mobilenet_v3_small"])
+def test_torchvision_by_name_adapted_to_grey_and_small(name: str, grey: InputSpec) -> None:
+    """Background B2 and B8: torchvision's nets, 1 or 3 channels, 48 to 224 pixels."""
+    net = models.build(name, grey, 7, {}).eval()
+    first = next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
+    assert (first.in_channels, first.stride) == (1, (1, 1))
+    assert net(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+    large = InputSpec(height=224, width=224, channels=3, mean=(0, 0, 0), std=(1, 1, 1))
+    first = next(
+        layer
+        for layer in models.build(name, large, 7, {}).modules()
+        if isinstance(layer, nn.Conv2d)
+    )
+    assert (first.in_channels, first.stride) == (3, (2, 2))
+
+
+def test_pretrained_first_convolution_is_folded_to_grey(
+    grey: InputSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A grey picture must give what the same picture in three equal channels gives."""
+    from torchvision import models as vision
+
+    from fer_train import torchvision_nets
+
+    source = vision.resnet18(weights=None)
+    weights = vision.ResNet18_Weights.DEFAULT
+    monkeypatch.setattr(type(weights), "get_state_dict", lambda *_, **__: source.state_dict())
+    net = models.build("resnet18", grey, 7, {})
+    torchvision_nets.load_pretrained(net, "resnet18")
+    picture = torch.randn(1, 1, 48, 48)
+    expected = nn.functional.conv2d(picture.expand(-1, 3, -1, -1), source.conv1.weight, padding=3)
+    first = net.get_submodule("conv1")
+    torch.testing.assert_close(first(picture), expected, atol=1e-4, rtol=1e-4)
+    assert torch.equal(net.state_dict()["layer4.1.conv2.weight"], source.layer4[1].conv2.weight)
+    assert net.state_dict()["fc.weight"].shape == (7, 512)
+
+
+def test_freezing_leaves_what_comes_after(grey: InputSpec) -> None:
+    """Background B7: only `layer4` and `fc` are trained."""
+    net = models.build("resnet18", grey, 7, {})
+    models.freeze_until(net, "layer4")
+    trained = {name.split(".")[0] for name, p in net.named_parameters() if p.requires_grad}
+    assert trained == {"layer4", "fc"}
+    with pytest.raises(ModelSpecError, match=r"no child 'layer9'; it has conv1"):
+        models.freeze_until(net, "layer9")
+
+
+def test_initialisation(grey: InputSpec) -> None:
+    """Background E3: default, kaiming, or normal with a chosen std and zero bias."""
+    net = models.build("simple_cnn", grey, 7, {"batch_norm": False})
+    before = [p.clone() for p in net.parameters()]
+    models.initialise(net, "default", 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    models.initialise(net, "normal:0.02", 0)
+    linear = next(layer for layer in net.modules() if isinstance(layer, nn.Linear))
+    assert linear.weight.std().item() == pytest.approx(0.02, rel=0.05)
+    assert linear.bias.abs().max() == 0
+    models.initialise(net, "kaiming", 0)
+    assert linear.weight.std().item() == pytest.approx((2 / linear.in_features) ** 0.5, rel=0.05)
+    for wrong in ("normal", "normal:x", "kaiming:2", "xavier"):
+        with pytest.raises(ModelSpecError, match="allowed: default, kaiming, normal:STD"):
+            models.initialise(net, wrong, 0)
+
+
+def test_own_factory(grey: InputSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's `package.module:factory` from the current folder."""
+    (tmp_path / "my_nets.py").write_text(
+        "from torch import nn\n"
+        "def tiny(spec, classes, width=4):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(spec.height * spec.width, classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert models.build("my_nets:tiny", grey, 3, {"width": 2})(torch.zeros(1, 1, 48, 48)).shape == (
+        1,
+        3,
+    )
+    with pytest.raises(ModelSpecError, match=r"my_nets:huge cannot be imported"):
+        models.build("my_nets:huge", grey, 3, {})

@@ -25,19 +25,29 @@ from fer_train import models
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What `best.pt` holds: the spec and the state dict of the net alone."""
+    """What `best.pt` holds: the spec and the state dict of the net alone.
+
+    `factory` is the one `package.module:factory` that may be imported, because the user named it.
+    """
 
     spec: ModelSpec
     state_dict: Mapping[str, torch.Tensor]
+    factory: str | None = None
 
     def net(self) -> nn.Module:
         """The net with its weights, in evaluation mode.
 
         Raises:
-            ModelFileError: the weights do not fit the architecture that the spec names.
+            ModelFileError: the weights do not fit the architecture that the spec names, or the
+                spec names a factory of its own, whose import would execute code.
         """
         if self.spec.architecture is None:
             raise ModelFileError("The checkpoint's spec names no architecture to rebuild.")
+        if ":" in self.spec.architecture and self.spec.architecture != self.factory:
+            raise ModelFileError(
+                f"The checkpoint is built by {self.spec.architecture}, and importing that executes "
+                f"code; if you trust it, say --architecture {self.spec.architecture}."
+            )
         net = models.build(
             self.spec.architecture,
             self.spec.input,
@@ -82,8 +92,10 @@ def save(path: Path, spec: ModelSpec, state_dict: Mapping[str, torch.Tensor]) ->
             temporary.unlink()
 
 
-def load(path: Path) -> Checkpoint:
+def load(path: Path, *, factory: str | None = None) -> Checkpoint:
     """Read a checkpoint that `save` wrote; nothing in it is executed.
+
+    `factory` is the `package.module:factory` that the caller allows to be imported.
 
     Raises:
         ModelFileError: no such file, not a checkpoint, or weights that its hash does not match.
@@ -101,7 +113,7 @@ def load(path: Path) -> Checkpoint:
     state_dict = content["state_dict"]
     if spec.provenance.weights_sha256 not in (None, state_sha256(state_dict)):
         raise ModelFileError(f"{path}: the weights are not those that its spec was written for.")
-    return Checkpoint(spec, state_dict)
+    return Checkpoint(spec, state_dict, factory)
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -89,6 +89,9 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics and picture; default: the checkpoint's.")
     ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a checkpoint; writes metrics-SPLIT.json and two pictures beside it."""
@@ -96,7 +99,7 @@ def evaluate(
     from fer_train import evaluate as evaluation
     from fer_train import fit as fitting
 
-    loaded = checkpoints.load(checkpoint)
+    loaded = checkpoints.load(checkpoint, factory=architecture)
     with progress_bar("decoding images") as progress:
         images = evaluation.load_split(loaded, data, split, progress=progress)
     result = evaluation.evaluate_split(loaded.deployable(), images)

@@ -103,6 +103,12 @@ def _train(
     spec = recorder.spec
     torch.manual_seed(recipe.seed)
     net = models.build(recipe.architecture, spec.input, len(spec.labels), spec.architecture_args)
+    models.initialise(net, recipe.init, recipe.seed)
+    if recipe.pretrained:
+        from fer_train import torchvision_nets
+
+        torchvision_nets.load_pretrained(net, recipe.architecture)
+    models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
     module = FerModule(deployable, recipe, list(train.counts().values()))
@@ -159,7 +165,9 @@ def _finish(recorder: Recorder, validation: data.Split, interrupted: bool) -> Fi
             if interrupted or not recorder.history
             else f"No epoch of the run had a finite {recorder.monitor}; try a smaller --lr."
         )
-    evaluation = evaluate.evaluate_split(checkpoint.load(best).deployable(), validation)
+    evaluation = evaluate.evaluate_split(
+        checkpoint.load(best, factory=recorder.spec.architecture).deployable(), validation
+    )
     write_metrics(output / METRICS, evaluation)
     draw(output, evaluation, validation)
     plots.curves(recorder.history, output / "curves.png")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -147,20 +150,81 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
 def build(
     architecture: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]
 ) -> nn.Module:
-    """The untrained net of a name.
+    """The untrained net of a name: one of ours, torchvision's, or `package.module:factory`.
+
+    A user's factory is called like ours: `factory(InputSpec, classes, **arguments)`.
 
     Raises:
         ModelSpecError: an unknown name, or arguments that this net does not take.
     """
-    factory = ARCHITECTURES.get(architecture)
-    if factory is None:
-        raise ModelSpecError(
-            f"Unknown architecture {architecture!r}; known: {', '.join(sorted(ARCHITECTURES))}."
-        )
+    if ":" in architecture:
+        factory: Callable[..., nn.Module] = _import_factory(architecture)
+    elif architecture in ARCHITECTURES:
+        factory = ARCHITECTURES[architecture]
+    else:
+        from fer_train import torchvision_nets
+
+        return torchvision_nets.build(architecture, spec, classes, arguments)
     try:
         return factory(spec, classes, **arguments)
     except TypeError as error:
         raise ModelSpecError(f"{architecture} cannot be built: {error}") from None
+
+
+def _import_factory(name: str) -> Callable[..., nn.Module]:
+    """`package.module:factory`, looked for in the current folder too, as `python -m` does."""
+    module_name, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ModelSpecError(f"The factory {name} cannot be imported: {error}.") from None
+    if not callable(factory):
+        raise ModelSpecError(f"{name} is no function that builds a net.")
+    checked: Callable[..., nn.Module] = factory
+    return checked
+
+
+def initialise(net: nn.Module, scheme: str, seed: int) -> None:
+    """Draw the weights anew: "default" leaves them, "kaiming", or "normal:STD" with zero biases.
+
+    Raises:
+        ModelSpecError: another scheme.
+    """
+    if scheme == "default":
+        return
+    kind, _, text = scheme.partition(":")
+    try:
+        std = float(text) if kind == "normal" else 0.0
+    except ValueError:
+        std = -1.0
+    if kind not in ("kaiming", "normal") or (kind == "kaiming" and text) or std < 0:
+        raise ModelSpecError(f"init is {scheme!r}; allowed: default, kaiming, normal:STD.")
+    torch.manual_seed(seed)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if kind == "kaiming":
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            else:
+                nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def freeze_until(net: nn.Module, child: str) -> None:
+    """Freeze every child of the net that stands before `child`; "" freezes nothing.
+
+    Raises:
+        ModelSpecError: the net has no such child.
+    """
+    if not child:
+        return
+    names = [name for name, _ in net.named_children()]
+    if child not in names:
+        raise ModelSpecError(f"The net has no child {child!r}; it has {', '.join(names)}.")
+    for name in names[: names.index(child)]:
+        net.get_submodule(name).requires_grad_(False)
 
 
 def _activation(name: str) -> nn.Module:
