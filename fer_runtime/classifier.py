@@ -48,6 +48,8 @@ class Classifier:
     """Classifies image files, encoded bytes and uint8 arrays in batches."""
 
     def __init__(self, session: Session, *, batch_size: int = 32) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}; it must be at least 1")
         self.session = session
         self.batch_size = batch_size
 
@@ -100,8 +102,10 @@ class Classifier:
     def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
         """Like `predict_batch`, but lazily: holds one batch at a time."""
         source = iter(many)
+        first = 0
         while batch := list(islice(source, self.batch_size)):
-            pixels = images.load_batch(batch, self.spec.input)
+            pixels = images.load_batch(batch, self.spec.input, first=first)
+            first += len(batch)
             for row in self.session.run(pixels).probabilities:
                 yield Prediction.of(self.spec.labels, row)
 

@@ -13,6 +13,8 @@ import math
 import os
 import stat
 import struct
+import threading
+import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -27,19 +29,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
 Source = str | os.PathLike[str] | bytes | Pixels
 
 MAX_PIXELS = 50_000_000
 """Images with more pixels than this are refused before they are decoded."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Files larger than this are refused before they are read."""
+DCT_MARGIN = 2
+"""A JPEG is decoded at the smallest DCT scale that is still so many times the size needed: the
+decoder's own scaling averages blocks, and what remains is left to the antialiased resize."""
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
 )
 """The file name endings (lower case) that a folder's images are known by."""
 
-_PILLOW_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
+_PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
 _ORIENTATION_TAG = 0x0112
+_EXIF = b"Exif\0\0"
 _EXIF_SEARCH_BYTES = 256 * 1024
 # EXIF orientation -> how the stored (H, W) pixels become upright (EXIF 2.32, table 4.6.4-A).
 _FLIPPED = {2, 4, 5, 7}
@@ -99,11 +106,15 @@ def decode(data: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pix
 
 
 def load_batch(
-    sources: Iterable[Source], spec: InputSpec, *, max_pixels: int = MAX_PIXELS
+    sources: Iterable[Source], spec: InputSpec, *, first: int = 0, max_pixels: int = MAX_PIXELS
 ) -> Pixels:
-    """Several images -> (N, channels, height, width) uint8; raises ImageError naming the item."""
+    """Several images -> (N, channels, height, width) uint8.
+
+    Raises:
+        ImageError: naming the item, or numbering it from `first` where it has no name.
+    """
     pixels = []
-    for index, source in enumerate(sources):
+    for index, source in enumerate(sources, first):
         try:
             pixels.append(load(source, spec, max_pixels=max_pixels))
         except ImageError as error:
@@ -128,28 +139,51 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         pixels = simplejpeg.decode_jpeg(
             data,
             "GRAY" if spec.channels == 1 else "RGB",
-            min_height=min(cover_height, height),
-            min_width=min(cover_width, width),
+            min_height=min(DCT_MARGIN * cover_height, height),
+            min_width=min(DCT_MARGIN * cover_width, width),
         )
     except ValueError as error:
         raise ImageError(f"broken JPEG: {error}") from None
-    return _fit(_upright(pixels, orientation), spec)
+    # At a DCT scale of n/8 the last row and column may be only partly picture (ceil(H * n / 8)).
+    eighths = round(8 * max(pixels.shape[:2]) / max(height, width))
+    box = (0.0, 0.0, width * eighths / 8, height * eighths / 8)
+    return _fit(_upright(pixels, orientation), spec, _upright_box(box, pixels.shape, orientation))
 
 
 def _jpeg_orientation(data: bytes) -> int:
     """EXIF orientation 1-8 of a JPEG; 1 where there is none or it cannot be read."""
-    start = data.find(b"Exif\0\0", 0, _EXIF_SEARCH_BYTES)
-    if start < 0:
+    segment = _exif_segment(data)
+    if not segment:
         return 1
     from PIL import Image
 
     exif = Image.Exif()
     try:
-        exif.load(data[start : start + 65536])
-        orientation = exif.get(_ORIENTATION_TAG, 1)
+        with _quiet_pillow:
+            exif.load(segment)
+            orientation = exif.get(_ORIENTATION_TAG, 1)
     except (OSError, ValueError, SyntaxError, struct.error, KeyError, TypeError):
         return 1
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _exif_segment(data: bytes) -> bytes:
+    """The payload of a JPEG's EXIF segment, b"" without one (ITU-T T.81, B.1.1)."""
+    if data.find(_EXIF, 0, _EXIF_SEARCH_BYTES) < 0:
+        return b""
+    position = 2
+    while data[position : position + 1] == b"\xff" and len(data) > position + 4:
+        marker = data[position + 1]
+        if marker == 0xFF:  # a fill byte
+            position += 1
+            continue
+        if marker == 0xDA:  # the scan begins
+            break
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        if marker == 0xE1 and data[position + 4 : position + 10] == _EXIF:
+            return data[position + 4 : end]
+        position = end
+    return b""
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -159,18 +193,32 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.rot90(pixels, _QUARTER_TURNS.get(orientation, 0))
 
 
+def _upright_box(box: Box, shape: tuple[int, ...], orientation: int) -> Box:
+    """Where (left, top, right, bottom) of stored (H, W, C) pixels lies once they are upright."""
+    left, top, right, bottom = box
+    height, width = shape[:2]
+    if orientation in _FLIPPED:
+        left, right = width - right, width - left
+    for _ in range(_QUARTER_TURNS.get(orientation, 0)):
+        left, top, right, bottom = top, width - right, bottom, width - left
+        height, width = width, height
+    return left, top, right, bottom
+
+
 def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
     import io
 
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+        with _quiet_pillow, Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             _check_size(*image.size, max_pixels)
             upright = ImageOps.exif_transpose(image)
             pixels = _to_channels(upright, spec.channels)
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"image is over the limit of {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
         raise ImageError(
             "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, GIF)"
@@ -211,20 +259,44 @@ def _from_array(array: npt.NDArray[np.generic], spec: InputSpec) -> Pixels:
     return _fit(pixels, spec)
 
 
-def _fit(pixels: Pixels, spec: InputSpec) -> Pixels:
-    """(H, W, C) uint8 of any size -> (channels, height, width) uint8 as the spec says."""
-    height, width = _scaled_size(pixels.shape[0], pixels.shape[1], spec)
-    if pixels.shape[:2] != (height, width):
-        resample = _resampling(spec.interpolation)
-        resized = np.asarray(_fromarray(pixels).resize((width, height), resample))
-        pixels = resized if resized.ndim == 3 else resized[:, :, None]
-    if (height, width) != (spec.height, spec.width):
-        pixels = _pad_or_crop(pixels, spec)
+def _fit(pixels: Pixels, spec: InputSpec, box: Box | None = None) -> Pixels:
+    """(H, W, C) uint8 of any size -> (channels, height, width) uint8 as the spec says.
+
+    `box` (left, top, right, bottom) is the part that is picture; by default all of it is.
+    """
+    height, width = pixels.shape[:2]
+    whole = (0.0, 0.0, float(width), float(height))
+    box = box or whole
+    if (height, width) != (spec.height, spec.width) or box != whole:
+        size = (spec.height, spec.width)
+        if spec.resize_mode == "crop":
+            box = _middle(box, spec)
+        elif spec.resize_mode == "pad":
+            size = _scaled_size(box[3] - box[1], box[2] - box[0], spec)
+        pixels = _padded(_resized(pixels, size, spec.interpolation, box), spec)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
-    """(H, W) that the image is scaled to, before what overhangs is cut or filled up."""
+def _resized(pixels: Pixels, size: tuple[int, int], interpolation: str, box: Box) -> Pixels:
+    """The box of (H, W, C) pixels -> (*size, C); antialiased where it shrinks."""
+    from PIL import Image
+
+    resample = Image.Resampling[interpolation.upper()]
+    resized = np.asarray(_fromarray(pixels).resize(size[::-1], resample, box))
+    return resized if resized.ndim == 3 else resized[:, :, None]
+
+
+def _middle(box: Box, spec: InputSpec) -> Box:
+    """The largest part in the middle of a box that has the input's aspect ratio."""
+    left, top, right, bottom = box
+    scale = max(spec.height / (bottom - top), spec.width / (right - left))
+    across = max(0.0, (right - left - spec.width / scale) / 2)
+    down = max(0.0, (bottom - top - spec.height / scale) / 2)
+    return left + across, top + down, right - across, bottom - down
+
+
+def _scaled_size(height: float, width: float, spec: InputSpec) -> tuple[int, int]:
+    """(H, W) of the whole picture at the input's scale, what "crop" cuts off included."""
     if spec.resize_mode == "stretch":
         return spec.height, spec.width
     choose = max if spec.resize_mode == "crop" else min
@@ -236,14 +308,14 @@ def _scaled_size(height: int, width: int, spec: InputSpec) -> tuple[int, int]:
     )
 
 
-def _pad_or_crop(pixels: Pixels, spec: InputSpec) -> Pixels:
-    """Centre (H, W, C) pixels in the input's window: cut what is over, fill what lacks with 0."""
-    top = (pixels.shape[0] - spec.height) // 2
-    left = (pixels.shape[1] - spec.width) // 2
-    if top >= 0 and left >= 0:
-        return pixels[top : top + spec.height, left : left + spec.width]
-    window = np.zeros((spec.height, spec.width, pixels.shape[2]), np.uint8)
-    window[-top : pixels.shape[0] - top, -left : pixels.shape[1] - left] = pixels
+def _padded(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Centre (H, W, C) pixels in the input's window, which is black around them."""
+    height, width, channels = pixels.shape
+    if (height, width) == (spec.height, spec.width):
+        return pixels
+    top, left = (spec.height - height) // 2, (spec.width - width) // 2
+    window = np.zeros((spec.height, spec.width, channels), np.uint8)
+    window[top : top + height, left : left + width] = pixels
     return window
 
 
@@ -255,10 +327,34 @@ def _fromarray(pixels: Pixels) -> Image.Image:
     )
 
 
-def _resampling(interpolation: str) -> Image.Resampling:
-    from PIL import Image
+class _QuietPillow:
+    """Silences Pillow's warnings while any thread decodes; what they warn of is an error here.
 
-    return Image.Resampling[interpolation.upper()]
+    `warnings.catch_warnings` alone is not for threads: the filters that the last one to leave puts
+    back would be another one's.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = 0
+        self.caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\b")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(None, None, None)
+
+
+_quiet_pillow = _QuietPillow()
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

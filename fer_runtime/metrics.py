@@ -19,6 +19,9 @@ def confusion_matrix(targets: Integers, predicted: Integers, classes: int) -> In
     """(N,), (N,) class numbers -> (classes, classes) int64 counts, row true, column predicted."""
     if targets.shape != predicted.shape:
         raise ValueError(f"{targets.shape} targets, but {predicted.shape} predictions")
+    for name, numbers in (("targets", targets), ("predictions", predicted)):
+        if numbers.size and not 0 <= numbers.min() <= numbers.max() < classes:
+            raise ValueError(f"{name} hold class numbers outside 0 to {classes - 1}")
     pairs = targets.astype(np.int64) * classes + predicted.astype(np.int64)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 

@@ -54,6 +54,8 @@ class Pipeline:
         batch_size: int = 32,
         max_pixels: int = images.MAX_PIXELS,
     ) -> None:
+        if min(workers, batch_size) < 1:
+            raise ValueError(f"workers={workers}, batch_size={batch_size}; both must be at least 1")
         self.session = session
         self.workers = workers
         self.batch_size = batch_size

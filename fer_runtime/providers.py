@@ -73,37 +73,44 @@ def open_session(provider: str, create: Create) -> Opened:
     """
     check_wheels()
     if provider == "auto":
-        causes = diagnose_cuda()
-        if causes:
-            return Opened(_create(create, "cpu"), "cpu", f"CPU, because {causes[0].what}")
-        try:
-            return _open_strict(
-                "cuda", create, "CUDA, because a device is there and its libraries load"
-            )
-        except ProviderError as error:
-            return Opened(_create(create, "cpu"), "cpu", f"CPU, because CUDA failed: {error}")
+        found = _open_alone(
+            "cuda", create, "CUDA, because a device is there and its libraries load"
+        )
+        if isinstance(found, Opened):
+            return found
+        return Opened(_create(create, "cpu"), "cpu", f"CPU, because {found[0].what}")
     if provider not in PROVIDERS:
         raise ProviderError(
             f"Unknown provider {provider!r}; allowed: auto, {', '.join(PROVIDERS)}."
         )
     if provider == "cpu":
         return Opened(_create(create, "cpu"), "cpu", "CPU, as asked")
-    return _open_strict(provider, create, f"{provider.upper()}, as asked")
+    found = _open_alone(provider, create, f"{provider.upper()}, as asked")
+    if isinstance(found, Opened):
+        return found
+    raise ProviderError(
+        f"{provider} was asked for and cannot run here: {'; '.join(map(str, found))}. "
+        "To run on the CPU instead, say --provider cpu (or provider='cpu')."
+    )
 
 
-def _open_strict(provider: str, create: Create, reason: str) -> Opened:
-    """Open with `provider` alone; CPU nodes are accepted only if the provider itself runs too."""
-    _refuse(provider, diagnose_cuda())
+def _open_alone(provider: str, create: Create, reason: str) -> Opened | list[Cause]:
+    """Open with `provider` alone, or say why not; CPU nodes are fine if the provider runs too."""
+    causes = diagnose_cuda()
+    if causes:
+        return causes
     try:
-        return Opened(_create(create, provider, {_NO_FALLBACK: "1"}), provider, reason)
+        session = _create(create, provider, {_NO_FALLBACK: "1"})
+        partly_on_cpu, first = False, None
     except Exception as error:
         # onnxruntime raises its own classes without a common base. Either the provider cannot
         # run, or some nodes belong on the CPU: opening without the flag tells which.
-        first = error
-    session = _create(create, provider)
+        session = _create(create, provider)
+        partly_on_cpu, first = True, error
     if session.get_providers()[0] != PROVIDERS[provider][0]:
-        _refuse(provider, [Cause(f"onnxruntime fell back to the CPU: {first}")])
-    return Opened(session, provider, reason, partly_on_cpu=True)
+        why = f": {first}" if first else ""
+        return [Cause(f"{provider.upper()} failed, and onnxruntime fell back to the CPU{why}")]
+    return Opened(session, provider, reason, partly_on_cpu)
 
 
 def _create(
@@ -118,14 +125,6 @@ def _create(
         return create([(name, dict(options))], dict(entries or {}))
     finally:
         onnxruntime.set_default_logger_severity(_LOG_WARNING)
-
-
-def _refuse(provider: str, causes: list[Cause]) -> None:
-    if causes:
-        raise ProviderError(
-            f"{provider} was asked for and cannot run here: {'; '.join(map(str, causes))}. "
-            "To run on the CPU instead, say --provider cpu (or provider='cpu')."
-        )
 
 
 def check_wheels() -> None:

@@ -38,6 +38,8 @@ class Session:
         self.provider_reason = opened.reason
         self._session = opened.session
         self._outputs = [output.name for output in opened.session.get_outputs()]
+        batch = opened.session.get_inputs()[0].shape[0]
+        self._fixed_batch = batch if isinstance(batch, int) else None
 
     @classmethod
     def open(
@@ -83,8 +85,23 @@ class Session:
 
     def run_named(self, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """(N, C, H, W) uint8 pixels -> every output of the graph as it is, by name."""
-        results = self._session.run(None, {self.spec.input.name: feed(pixels, self.spec.input)})
+        tensor = feed(pixels, self.spec.input)
+        if self._fixed_batch is None:
+            results = self._session.run(None, {self.spec.input.name: tensor})
+        else:
+            results = self._run_fixed(tensor, self._fixed_batch)
         return dict(zip(self._outputs, results, strict=True))
+
+    def _run_fixed(self, tensor: npt.NDArray[Any], size: int) -> list[npt.NDArray[Any]]:
+        """Run a graph that takes exactly `size` images: in pieces, the last one padded by zeros."""
+        pieces = []
+        for start in range(0, len(tensor), size):
+            piece = tensor[start : start + size]
+            lacking = size - len(piece)
+            padded = np.pad(piece, [(0, lacking), *[(0, 0)] * (tensor.ndim - 1)])
+            outputs = self._session.run(None, {self.spec.input.name: padded})
+            pieces.append([output[: len(piece)] for output in outputs])
+        return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
     def warm_up(self, batch_size: int) -> None:
         """One run on zeros, so that the first real batch pays for no allocation."""
@@ -242,6 +259,12 @@ def _check_signature(session: Any, spec: ModelSpec, model: Path) -> None:
     if name not in inputs:
         raise ModelFileError(
             f"{model}: the spec names the input {name!r}, but the graph has {', '.join(inputs)}."
+        )
+    others = sorted(set(inputs) - {name})
+    if others:
+        raise ModelFileError(
+            f"{model}: the graph wants {', '.join(others)} beside {name!r}; fer-runtime runs "
+            "models with one input, the images."
         )
     wanted = "tensor(uint8)" if spec.input.dtype == "uint8" else "tensor(float)"
     if inputs[name].type != wanted:

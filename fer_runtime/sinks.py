@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import json
 import os
 import sys
@@ -120,7 +121,9 @@ class Sink:
     def _open(self) -> TextIO:
         # Names that are not UTF-8 come out with the bytes they have on disk.
         if self.to_stdout:
-            sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+            if not isinstance(sys.stdout, io.TextIOWrapper):
+                raise DataError("There is no standard output; name a file by --output.")
+            sys.stdout.reconfigure(errors="surrogateescape")
             return sys.stdout
         if Path(self.output).is_dir():
             raise DataError(f"{self.output} is a folder; name a file.")
@@ -140,7 +143,7 @@ class Sink:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.to_stdout:
-            self.stream.flush()
+            self._flush_stdout()
             return
         if kind is not None:
             # What was finished stays in the partial file; the disk may be full, so do not insist.
@@ -152,6 +155,15 @@ class Sink:
             os.fsync(self.stream.fileno())
             self.stream.close()
             os.replace(self.partial, self.output)
+
+    def _flush_stdout(self) -> None:
+        try:
+            with self._explained():
+                self.stream.flush()
+        except (DataError, BrokenPipeError):
+            # Python flushes once more when it ends, and would complain about the same again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            raise
 
     def _explained(self) -> _Explained:
         return _Explained(self.output)

@@ -43,22 +43,40 @@ class Files:
         """How many items iterating yields; costs one pass over the folders."""
         return sum(1 for _ in self)
 
-    def _walk(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
-        try:
-            status = os.stat(folder)
-            identity = (status.st_dev, status.st_ino)
-            if identity in visited:
-                return
-            visited.add(identity)
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError as error:
-            yield Item(folder, folder, f"folder cannot be listed: {error.strerror}")
-            return
-        for entry in entries:
-            if entry.is_dir():
-                yield from self._walk(entry.path, visited)
+    def _walk(self, top: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        """Depth first with a stack of our own: folders may lie deeper than Python recurses."""
+        waiting = [self._list(top, visited)]
+        while waiting:
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
+            elif isinstance(entry, Item):
+                yield entry
+            elif _is_folder(entry):
+                waiting.append(self._list(entry.path, visited))
             elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
                 yield Item(entry.path, entry.path)
             else:
                 self.skipped += 1
+
+    def _list(
+        self, folder: str, visited: set[tuple[int, int]]
+    ) -> Iterator[os.DirEntry[str] | Item]:
+        """A folder's entries by name; nothing if it was visited, an error item if it cannot be."""
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity in visited:
+                return iter(())
+            visited.add(identity)
+            with os.scandir(folder) as listing:
+                return iter(sorted(listing, key=lambda entry: entry.name))
+        except OSError as error:
+            return iter([Item(folder, folder, f"folder cannot be listed: {error.strerror}")])
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

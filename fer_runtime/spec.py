@@ -60,7 +60,8 @@ class InputSpec:
     def __post_init__(self) -> None:
         for key in ("height", "width"):
             _check_integer(f"input.{key}", getattr(self, key), 1, 16384)
-        if self.channels not in (1, 3):
+        _check_integer("input.channels", self.channels, 1, 3)
+        if self.channels == 2:
             raise ModelSpecError(f"input.channels is {self.channels!r}; it must be 1 or 3.")
         _check_text("input.name", self.name)
         _check_choice("input.layout", self.layout, Layout)
@@ -120,7 +121,7 @@ class Provenance:
             if getattr(self, key) is not None:
                 _check_text(f"provenance.{key}", getattr(self, key))
         for key in ("recipe", "metrics", "versions"):
-            _check_mapping(f"provenance.{key}", getattr(self, key))
+            object.__setattr__(self, key, _plain(f"provenance.{key}", getattr(self, key)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,11 +157,12 @@ class ModelSpec:
             raise ModelSpecError(f"labels names {', '.join(twice)} more than once.")
         if self.architecture is not None:
             _check_text("architecture", self.architecture)
-        _check_mapping("architecture_args", self.architecture_args)
+        arguments = _plain("architecture_args", self.architecture_args)
+        object.__setattr__(self, "architecture_args", arguments)
         if not 0 < _number("temperature", self.temperature) < math.inf:
             raise ModelSpecError(f"temperature is {self.temperature}; it must be above 0.")
         if self.parity is not None:
-            _check_mapping("parity", self.parity)
+            object.__setattr__(self, "parity", _plain("parity", self.parity))
 
     def replace(self, **changes: Any) -> ModelSpec:
         """A copy with some fields changed, checked like a new one."""
@@ -207,7 +209,7 @@ class ModelSpec:
         """Read what `to_json` wrote; raises ModelSpecError like `from_dict`."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ModelSpecError(f"The spec is not JSON: {error}") from None
         return cls.from_dict(values)
 
@@ -249,10 +251,23 @@ def _check_text(name: str, value: object) -> None:
 def _check_mapping(name: str, value: object) -> None:
     if not isinstance(value, Mapping):
         raise ModelSpecError(f"{name} is {value!r}; it must be an object with named values.")
+
+
+def _plain(name: str, value: object) -> dict[str, Any]:
+    """A copy as JSON keeps it, so that nobody who holds the original can change the spec."""
+    _check_mapping(name, value)
     try:
-        json.dumps(dict(value), allow_nan=False)
-    except (TypeError, ValueError) as error:
+        plain = json.loads(json.dumps(value, allow_nan=False, default=_mapping_as_dict))
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelSpecError(f"{name} holds a value that JSON cannot: {error}") from None
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _mapping_as_dict(value: object) -> dict[Any, Any]:
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
 
 
 def _check_choice(name: str, value: object, allowed: Any) -> None:
@@ -261,9 +276,13 @@ def _check_choice(name: str, value: object, allowed: Any) -> None:
 
 
 def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    try:
+        number = float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        number = math.inf
+    if isinstance(value, bool) or not math.isfinite(number):
         raise ModelSpecError(f"{name} is {value!r}; it must be a finite number.")
-    return float(value)
+    return number
 
 
 def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +58,9 @@ def test_confusion_matrix_refuses_unequal_lengths() -> None:
         metrics.confusion_matrix(TARGETS, PREDICTED[:2], 3)
 
 
-@pytest.mark.parametrize(("targets", "predicted"), [([0], [3]), ([3], [0]), ([0], [-1]), ([-1], [0])])
+@pytest.mark.parametrize(
+    ("targets", "predicted"), [([0], [3]), ([3], [0]), ([0], [-1]), ([-1], [0])]
+)
 def test_confusion_matrix_refuses_class_numbers_out_of_range(
     targets: list[int], predicted: list[int]
 ) -> None:
@@ -106,11 +109,11 @@ def test_macro_f1_and_accuracy_equal_torchmetrics(seed: int) -> None:
     from torchmetrics.functional import classification
 
     targets, predicted = random_labels(seed)
-    theirs = [torch.from_numpy(array) for array in (predicted, targets)]
+    said, true = torch.from_numpy(predicted), torch.from_numpy(targets)
     matrix = metrics.confusion_matrix(targets, predicted, 7)
-    f1 = classification.multiclass_f1_score(*theirs, num_classes=7, average="macro")
-    recall = classification.multiclass_accuracy(*theirs, num_classes=7, average="macro")
-    accuracy = classification.multiclass_accuracy(*theirs, num_classes=7, average="micro")
+    f1 = classification.multiclass_f1_score(said, true, num_classes=7, average="macro")
+    recall = classification.multiclass_accuracy(said, true, num_classes=7, average="macro")
+    accuracy = classification.multiclass_accuracy(said, true, num_classes=7, average="micro")
     assert metrics.macro_f1(matrix) == pytest.approx(float(f1), abs=1e-6)
     assert metrics.macro_recall(matrix) == pytest.approx(float(recall), abs=1e-6)
     assert metrics.accuracy(matrix) == pytest.approx(float(accuracy), abs=1e-6)
@@ -158,7 +161,7 @@ def test_negative_log_likelihood_of_an_impossible_class_is_finite() -> None:
 
 
 @pytest.mark.parametrize("metric", [metrics.accuracy, metrics.macro_f1, metrics.macro_recall])
-def test_interval_contains_the_estimate(metric: metrics.Callable[..., float]) -> None:
+def test_interval_contains_the_estimate(metric: Callable[..., float]) -> None:
     targets, predicted = random_labels(0)
     low, high = metrics.bootstrap_interval(metric, targets, predicted, 7)
     estimate = metric(metrics.confusion_matrix(targets, predicted, 7))
@@ -222,8 +225,7 @@ def test_summary_by_hand() -> None:
 
 
 def test_inputs_are_not_written_to() -> None:
-    frozen = [array.copy() for array in (PROBABILITIES, np.array([0, 1, 1, 0]))]
-    for array in frozen:
-        array.flags.writeable = False
-    metrics.summary(*frozen, ["calm", "loud"])
-    np.testing.assert_array_equal(frozen[0], PROBABILITIES)
+    probabilities, targets = PROBABILITIES.copy(), np.array([0, 1, 1, 0])
+    probabilities.flags.writeable = targets.flags.writeable = False
+    metrics.summary(probabilities, targets, ["calm", "loud"])
+    np.testing.assert_array_equal(probabilities, PROBABILITIES)
