@@ -144,9 +144,8 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         )
     except ValueError as error:
         raise ImageError(f"broken JPEG: {error}") from None
-    # At a DCT scale of n/8 the last row and column may be only partly picture (ceil(H * n / 8)).
-    eighths = round(8 * max(pixels.shape[:2]) / max(height, width))
-    box = (0.0, 0.0, width * eighths / 8, height * eighths / 8)
+    scale = _dct_scale((height, width), pixels.shape[:2])
+    box = (0.0, 0.0, width * scale, height * scale)
     return _fit(_upright(pixels, orientation), spec, _upright_box(box, pixels.shape, orientation))
 
 
@@ -191,6 +190,17 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in _FLIPPED:
         pixels = pixels[:, ::-1]
     return np.rot90(pixels, _QUARTER_TURNS.get(orientation, 0))
+
+
+def _dct_scale(stored: tuple[int, int], decoded: tuple[int, ...]) -> float:
+    """The scale n/8 at which (H, W) was decoded to (ceil(H * n / 8), ceil(W * n / 8)).
+
+    The last row and column may be picture only in part, and a resize must not count all of them.
+    """
+    for eighths in range(8, 0, -1):
+        if tuple(-(-side * eighths // 8) for side in stored) == tuple(decoded):
+            return eighths / 8
+    return 1.0
 
 
 def _upright_box(box: Box, shape: tuple[int, ...], orientation: int) -> Box:
