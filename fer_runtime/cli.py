@@ -54,7 +54,9 @@ def fer_infer(
         str | None,
         typer.Option("--output", "-o", help="FILE.csv or FILE.jsonl; - is CSV on stdout."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="JSON Lines on stdout.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="JSON Lines on stdout (a file goes by its ending).")
+    ] = False,
     top_k: Annotated[int, typer.Option(help="Labels shown per image in text and JSON.", min=1)] = 3,
     on_error: Annotated[
         str, typer.Option(help="row: an unreadable image is a row; fail: it ends the run.")
@@ -87,7 +89,8 @@ def fer_infer(
     _say(f"model {path} on {session.provider_reason}")
     files = Files(sources)
     pipeline = Pipeline(session, workers=workers, batch_size=batch_size)
-    ending = ".jsonl" if as_json else ".csv" if output == STDOUT else None if output else ".txt"
+    to_file = output is not None and output != STDOUT
+    ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
     tally = _Tally(on_error, stop=time.perf_counter())
     try:
@@ -100,7 +103,7 @@ def fer_infer(
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
     except KeyboardInterrupt:
-        kept = f"; finished rows are in {sink.partial}" if output not in (None, STDOUT) else ""
+        kept = f"; finished rows are in {output}.partial" if to_file and tally.images else ""
         _say(f"interrupted after {tally.images:,} images{kept}")
         raise
     _say(tally.summary(files.skipped, session, output))

@@ -12,9 +12,6 @@ from __future__ import annotations
 import math
 import os
 import stat
-import struct
-import threading
-import warnings
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -22,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from fer_runtime import exif
 from fer_runtime.errors import ImageError
+from fer_runtime.exif import Box
 from fer_runtime.spec import InputSpec
+from fer_runtime.warning_filter import quiet_pillow
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
-Box = tuple[float, float, float, float]
 Source = str | os.PathLike[str] | bytes | Pixels
 
 MAX_PIXELS = 50_000_000
@@ -45,12 +44,6 @@ EXTENSIONS = frozenset(
 """The file name endings (lower case) that a folder's images are known by."""
 
 _PILLOW_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "DIB", "TIFF", "GIF")
-_ORIENTATION_TAG = 0x0112
-_EXIF = b"Exif\0\0"
-_EXIF_SEARCH_BYTES = 256 * 1024
-# EXIF orientation -> how the stored (H, W) pixels become upright (EXIF 2.32, table 4.6.4-A).
-_FLIPPED = {2, 4, 5, 7}
-_QUARTER_TURNS = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}
 
 
 def load(source: Source, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pixels:
@@ -132,7 +125,7 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         if colorspace in ("CMYK", "YCCK"):
             return None
         _check_size(width, height, max_pixels)
-        orientation = _jpeg_orientation(data)
+        orientation = exif.orientation(data)
         turned = orientation >= 5
         fit = _scaled_size(*((width, height) if turned else (height, width)), spec)
         cover_height, cover_width = fit[::-1] if turned else fit
@@ -146,50 +139,9 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
         raise ImageError(f"broken JPEG: {error}") from None
     scale = _dct_scale((height, width), pixels.shape[:2])
     box = (0.0, 0.0, width * scale, height * scale)
-    return _fit(_upright(pixels, orientation), spec, _upright_box(box, pixels.shape, orientation))
-
-
-def _jpeg_orientation(data: bytes) -> int:
-    """EXIF orientation 1-8 of a JPEG; 1 where there is none or it cannot be read."""
-    segment = _exif_segment(data)
-    if not segment:
-        return 1
-    from PIL import Image
-
-    exif = Image.Exif()
-    try:
-        with _quiet_pillow:
-            exif.load(segment)
-            orientation = exif.get(_ORIENTATION_TAG, 1)
-    except (OSError, ValueError, SyntaxError, struct.error, KeyError, TypeError):
-        return 1
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
-
-
-def _exif_segment(data: bytes) -> bytes:
-    """The payload of a JPEG's EXIF segment, b"" without one (ITU-T T.81, B.1.1)."""
-    if data.find(_EXIF, 0, _EXIF_SEARCH_BYTES) < 0:
-        return b""
-    position = 2
-    while data[position : position + 1] == b"\xff" and len(data) > position + 4:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker == 0xDA:  # the scan begins
-            break
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
-        if marker == 0xE1 and data[position + 4 : position + 10] == _EXIF:
-            return data[position + 4 : end]
-        position = end
-    return b""
-
-
-def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Undo an EXIF orientation on (H, W, C) pixels."""
-    if orientation in _FLIPPED:
-        pixels = pixels[:, ::-1]
-    return np.rot90(pixels, _QUARTER_TURNS.get(orientation, 0))
+    return _fit(
+        exif.upright(pixels, orientation), spec, exif.upright_box(box, pixels.shape, orientation)
+    )
 
 
 def _dct_scale(stored: tuple[int, int], decoded: tuple[int, ...]) -> float:
@@ -203,32 +155,21 @@ def _dct_scale(stored: tuple[int, int], decoded: tuple[int, ...]) -> float:
     return 1.0
 
 
-def _upright_box(box: Box, shape: tuple[int, ...], orientation: int) -> Box:
-    """Where (left, top, right, bottom) of stored (H, W, C) pixels lies once they are upright."""
-    left, top, right, bottom = box
-    height, width = shape[:2]
-    if orientation in _FLIPPED:
-        left, right = width - right, width - left
-    for _ in range(_QUARTER_TURNS.get(orientation, 0)):
-        left, top, right, bottom = top, width - right, bottom, width - left
-        height, width = width, height
-    return left, top, right, bottom
-
-
 def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
     import io
 
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
-        with _quiet_pillow, Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+        with quiet_pillow, Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             _check_size(*image.size, max_pixels)
             upright = ImageOps.exif_transpose(image)
             pixels = _to_channels(upright, spec.channels)
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"image is over the limit of {max_pixels:,} pixels") from None
+        own = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # beyond it Pillow refuses before it tells the size
+        raise ImageError(f"image is over the limit of {min(max_pixels, own):,} pixels") from None
     except UnidentifiedImageError:
         raise ImageError(
             "not an image of a known format (JPEG, PNG, WebP, BMP, TIFF, GIF)"
@@ -284,7 +225,7 @@ def _fit(pixels: Pixels, spec: InputSpec, box: Box | None = None) -> Pixels:
         elif spec.resize_mode == "pad":
             size = _scaled_size(box[3] - box[1], box[2] - box[0], spec)
         pixels = _padded(_resized(pixels, size, spec.interpolation, box), spec)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return np.array(pixels.transpose(2, 0, 1), order="C")  # never a view of the caller's array
 
 
 def _resized(pixels: Pixels, size: tuple[int, int], interpolation: str, box: Box) -> Pixels:
@@ -335,36 +276,6 @@ def _fromarray(pixels: Pixels) -> Image.Image:
     return Image.fromarray(
         np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels)
     )
-
-
-class _QuietPillow:
-    """Silences Pillow's warnings while any thread decodes; what they warn of is an error here.
-
-    `warnings.catch_warnings` alone is not for threads: the filters that the last one to leave puts
-    back would be another one's.
-    """
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.inside = 0
-        self.caught = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.caught = warnings.catch_warnings()
-                self.caught.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\b")
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                self.caught.__exit__(None, None, None)
-
-
-_quiet_pillow = _QuietPillow()
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -188,3 +188,11 @@ def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
 def test_wrong_recipes_are_named(field: str, value: object, message: str) -> None:
     with pytest.raises(DataError, match=message):
         recipe(**{field: value})
+
+
+def test_weights_of_a_checkpoint_are_a_start(run: FitResult, dataset: Path, tmp_path: Path) -> None:
+    """With a learning rate of almost nothing the net stays what it was."""
+    chosen = recipe(weights=str(run.best), epochs=1, lr=1e-12, scheduler="none", augment="none")
+    result = fit(dataset, tmp_path, chosen, show=False)
+    before = checkpoint.load(run.best).state_dict["0.weight"]
+    torch.testing.assert_close(checkpoint.load(result.best).state_dict["0.weight"], before)

@@ -108,6 +108,9 @@ def _train(
         from fer_train import torchvision_nets
 
         torchvision_nets.load_pretrained(net, recipe.architecture)
+    if recipe.weights:
+        start = checkpoint.load(Path(recipe.weights), factory=recipe.architecture)
+        net.load_state_dict(start.net().state_dict())
     models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)

@@ -74,6 +74,7 @@ class Recipe:
     )
     dropout: float | None = _choice(None, "Share of features dropped before the last layer.")
     net_args: str = _choice("{}", "More arguments of the net, as JSON.")
+    weights: str = _choice("", "Start from the weights of this checkpoint, of the same net.")
     pretrained: bool = _choice(False, "Start from torchvision's weights (downloaded, or cached).")
     freeze_until: str = _choice("", "Train only this child of the net and those after it (layer4).")
     init: str = _choice("default", "Weights: default, kaiming, or normal:STD with zero biases.")
