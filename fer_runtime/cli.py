@@ -104,7 +104,7 @@ def fer_infer(
         raise typer.Exit from None
     except KeyboardInterrupt:
         kept = f"; finished rows are in {output}.partial" if to_file and tally.images else ""
-        _say(f"interrupted after {tally.images:,} images{kept}")
+        _say(f"interrupted after {_count(tally.images, 'image')}{kept}")
         raise
     _say(tally.summary(files.skipped, session, output))
     raise typer.Exit(ERROR_ROWS if tally.errors else 0)
@@ -129,16 +129,16 @@ class _Tally:
 
     def require_images(self, sources: list[str], skipped: int) -> None:
         if not self.images:
-            others = f" ({skipped:,} other files)" if skipped else ""
+            others = f" ({_count(skipped, 'other file')})" if skipped else ""
             raise DataError(f"{', '.join(sources)}: no image files there{others}.")
 
     def summary(self, skipped: int, session: Session, output: str | None) -> str:
         seconds = time.perf_counter() - self.started
         parts = [
-            f"{self.images:,} images in {seconds:.2f} s ({self.images / seconds:,.0f} images/s) "
-            f"on {session.provider}",
+            f"{_count(self.images, 'image')} in {seconds:.2f} s "
+            f"({self.images / seconds:,.0f} images/s) on {session.provider}",
             f"{self.errors:,} with an error" if self.errors else "",
-            f"{skipped:,} other files skipped" if skipped else "",
+            f"{_count(skipped, 'other file')} skipped" if skipped else "",
         ]
         line = ", ".join(part for part in parts if part)
         return f"{line} -> {output}" if output and output != "-" else line
@@ -189,6 +189,10 @@ def fer_doctor(
         print(json.dumps(report, indent=2))
     else:
         print(doctor.as_text(report), end="")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _say(text: str) -> None:

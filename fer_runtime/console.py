@@ -36,7 +36,10 @@ def run_app(app: typer.Typer) -> None:
         extra = EXTRAS.get(package)
         if extra is None:
             raise
-        fail(f"this needs {package}, which is not installed: pip install 'fer-runtime[{extra}]'", 2)
+        fail(
+            f"this needs {package}, which is not installed; in a checkout: pip install '.[{extra}]'",
+            2,
+        )
 
 
 EXTRAS = {

@@ -70,8 +70,8 @@ def read(path: str | os.PathLike[str]) -> bytes:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise ImageError(f"{os.fspath(path)} is {kind}")
+            folder = stat.S_ISDIR(status.st_mode)
+            raise ImageError("is a folder" if folder else "is a pipe, a device or a socket")
         if status.st_size > MAX_FILE_BYTES:
             raise ImageError(
                 f"file of {status.st_size:,} bytes is over the {MAX_FILE_BYTES:,} limit"

@@ -45,13 +45,15 @@ Create = Callable[
 
 
 class Cause(NamedTuple):
-    """Why a provider cannot run, and what mends it ("" where only a human can know)."""
+    """Why a provider cannot run, what mends it, and what the system said of it, if anything."""
 
     what: str
     remedy: str = ""
+    detail: str = ""
 
     def __str__(self) -> str:
-        return f"{self.what} ({self.remedy})" if self.remedy else self.what
+        told = f"{self.what}: {self.detail}" if self.detail else self.what
+        return f"{told} ({self.remedy})" if self.remedy else told
 
 
 @dataclass(frozen=True)
@@ -133,20 +135,20 @@ def check_wheels() -> None:
     if len(wheels) > 1:
         raise ProviderError(
             f"{' and '.join(wheels)} are both installed, and overwrite one another's files; "
-            f"keep one: pip uninstall -y {' '.join(wheels)}, then "
-            "pip install 'fer-runtime[cpu]' or 'fer-runtime[gpu]'."
+            f"keep one: pip uninstall -y {' '.join(wheels)}, then pip install onnxruntime, or "
+            "pip install 'onnxruntime-gpu[cuda,cudnn]'."
         )
     try:
         import onnxruntime
     except ImportError as error:
         raise ProviderError(
             f"onnxruntime cannot be imported ({error}); "
-            "pip install 'fer-runtime[cpu]', or 'fer-runtime[gpu]' for an NVIDIA GPU."
+            "pip install onnxruntime, or 'onnxruntime-gpu[cuda,cudnn]' for an NVIDIA GPU."
         ) from None
     if not hasattr(onnxruntime, "InferenceSession"):
         raise ProviderError(
             "onnxruntime is installed in part (one wheel was removed over another); "
-            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install 'fer-runtime[cpu]'."
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then pip install one of them."
         )
 
 
@@ -177,7 +179,7 @@ def diagnose_cuda() -> list[Cause]:
         return [
             Cause(
                 f"the installed wheel ({wheels} {onnxruntime.__version__}) is built without CUDA",
-                f"pip uninstall -y {wheels}; pip install 'fer-runtime[gpu]'",
+                f"pip uninstall -y {wheels}; pip install 'onnxruntime-gpu[cuda,cudnn]'",
             )
         ]
     return [*_diagnose_driver(), *_diagnose_libraries()]
@@ -190,7 +192,7 @@ def _diagnose_driver() -> list[Cause]:
         driver = ctypes.CDLL(library)
     except OSError as error:
         remedy = "it needs an NVIDIA GPU and its driver; nvidia-smi shows whether both are there"
-        return [Cause(f"no NVIDIA driver is installed: {_loader_words(error)}", remedy)]
+        return [Cause("no NVIDIA driver is installed", remedy, _loader_words(error))]
     status = driver.cuInit(0)
     count = ctypes.c_int(0)
     if status == 0:
@@ -218,9 +220,10 @@ def _diagnose_libraries() -> list[Cause]:
     except OSError as error:
         return [
             Cause(
-                f"a library is missing: {_loader_words(error)}; onnxruntime "
-                f"{onnxruntime.__version__} wants {wanted_cuda()}",
-                "pip install 'fer-runtime[gpu]' brings them as wheels",
+                f"onnxruntime {onnxruntime.__version__} wants {wanted_cuda()}, and a library of it "
+                "is missing",
+                "pip install 'onnxruntime-gpu[cuda,cudnn]' brings all of them",
+                _loader_words(error),
             )
         ]
     return []

@@ -33,7 +33,7 @@ ROWS = [
     ("4 empty.png", "empty file"),
     ("5 nested/schönes, „Gesicht“.jpg", ""),
     (os.fsdecode(b"6 caf\xe9.jpg"), ""),
-    ("7 pipe.jpg", "not a regular file"),
+    ("7 pipe.jpg", "is a pipe, a device or a socket"),
 ]
 """Names in the folder `messy`, in order, and what their errors hold."""
 
@@ -111,7 +111,7 @@ def test_a_messy_folder_gives_a_row_per_image_and_status_3(
     log = done.stderr.decode()
     assert "on CPU, as asked" in log
     assert "7 images in" in log
-    assert "4 with an error, 1 other files skipped" in log
+    assert "4 with an error, 1 other file skipped" in log
     good = [row for row in rows if not row["error"]]
     for row in good:
         assert sum(float(row[label]) for label in LABELS) == pytest.approx(1, abs=1e-5)
@@ -168,7 +168,7 @@ def test_a_folder_without_images_is_status_6(infer: Infer, tmp_path: Path) -> No
     (tmp_path / "empty" / "notes.txt").touch()
     done = infer(tmp_path / "empty", "--output", tmp_path / "rows.csv")
     assert done.returncode == 6
-    assert "empty: no image files there (1 other files)" in done.stderr.decode()
+    assert "empty: no image files there (1 other file)" in done.stderr.decode()
     assert not (tmp_path / "rows.csv").exists()
 
 

@@ -154,7 +154,7 @@ def test_both_wheels_are_an_error_that_says_what_to_do(monkeypatch: pytest.Monke
         message = refusal(provider)
         assert "onnxruntime and onnxruntime-gpu are both installed" in message
         assert "pip uninstall -y onnxruntime onnxruntime-gpu" in message
-        assert "'fer-runtime[cpu]' or 'fer-runtime[gpu]'" in message
+        assert "pip install onnxruntime, or pip install 'onnxruntime-gpu[cuda,cudnn]'" in message
 
 
 def test_no_wheel_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_no_wheel_is_an_error_that_says_what_to_do(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     message = refusal("auto")
     assert "onnxruntime cannot be imported" in message
-    assert "pip install 'fer-runtime[cpu]', or 'fer-runtime[gpu]'" in message
+    assert "pip install onnxruntime, or 'onnxruntime-gpu[cuda,cudnn]'" in message
 
 
 def test_a_wheel_removed_over_another_is_said_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,14 +206,16 @@ def test_a_wheel_without_cuda_is_named_with_its_remedy(monkeypatch: pytest.Monke
     (cause,) = providers.diagnose_cuda()
     wheel = f"onnxruntime {onnxruntime.__version__}"
     assert cause.what == f"the installed wheel ({wheel}) is built without CUDA"
-    assert cause.remedy == "pip uninstall -y onnxruntime; pip install 'fer-runtime[gpu]'"
+    remedy = "pip uninstall -y onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    assert cause.remedy == remedy
     assert str(cause) in refusal("cuda")
 
 
 def test_a_missing_driver_is_named(pretend: Pretend) -> None:
     pretend(driver=None)
     (cause,) = providers.diagnose_cuda()
-    assert cause.what.startswith("no NVIDIA driver is installed: libcuda.so.1: cannot open")
+    assert cause.what == "no NVIDIA driver is installed"
+    assert cause.detail.startswith("libcuda.so.1: cannot open")
     assert "nvidia-smi" in cause.remedy
     assert str(cause) in refusal("cuda")
 
@@ -237,11 +239,10 @@ def test_a_missing_library_is_named_with_the_versions_wanted_and_the_wheel(
     pretend(Driver(), {"providers_cuda": NO_CUBLAS})
     monkeypatch.setattr(providers, "wanted_cuda", lambda: "CUDA 13.0 and cuDNN 9")
     (cause,) = providers.diagnose_cuda()
-    assert cause.what == (
-        "a library is missing: libcublasLt.so.13: cannot open shared object file; "
-        f"onnxruntime {onnxruntime.__version__} wants CUDA 13.0 and cuDNN 9"
-    )
-    assert "pip install 'fer-runtime[gpu]'" in cause.remedy
+    wants = f"onnxruntime {onnxruntime.__version__} wants CUDA 13.0 and cuDNN 9"
+    assert cause.what == f"{wants}, and a library of it is missing"
+    assert cause.detail == "libcublasLt.so.13: cannot open shared object file"
+    assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in cause.remedy
 
 
 @pytest.mark.parametrize(
