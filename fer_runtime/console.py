@@ -37,7 +37,7 @@ def run_app(app: typer.Typer) -> None:
         if extra is None:
             raise
         fail(
-            f"this needs {package}, which is not installed; in a checkout: pip install '.[{extra}]'",
+            f"this needs {package}, which is not there; in a checkout: pip install '.[{extra}]'",
             2,
         )
 
