@@ -219,12 +219,9 @@ def _outputs(
 def _publish(draft: Path, target: Path, report: parity.ParityReport) -> None:
     """Give report and artefact their names, the artefact last."""
     draft_report = draft.with_name("parity.json")
-    try:
-        draft_report.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-        os.replace(draft_report, report_path(target))
-        os.replace(draft, target)
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}") from None
+    draft_report.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    os.replace(draft_report, report_path(target))
+    os.replace(draft, target)
 
 
 def _explain(target: Path, report: parity.ParityReport) -> str:
@@ -245,7 +242,10 @@ def _spec_failures(expected: ModelSpec, actual: ModelSpec) -> list[str]:
 
 
 class _WorkFolder:
-    """A temporary folder beside the target, gone afterwards in every case."""
+    """A temporary folder beside the target, gone afterwards in every case.
+
+    Whatever cannot be written meanwhile ends in a DataError that names the target.
+    """
 
     def __init__(self, target: Path) -> None:
         self.target = target
@@ -259,5 +259,8 @@ class _WorkFolder:
             raise DataError(f"{self.target.parent} cannot be written: {error.strerror}") from None
         return self.folder
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            why = error.strerror or error
+            raise DataError(f"{self.target} cannot be written: {why}") from None

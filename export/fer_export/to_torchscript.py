@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,8 +67,11 @@ def _inner(entry: str) -> str:
 
 
 def _save(module: Any, spec: ModelSpec, path: Path) -> None:
+    # By way of memory: on a full disk PyTorch's own file writer ends the whole process.
+    buffer = io.BytesIO()
     with _expected_warnings():
-        torch.jit.save(module, str(path), _extra_files={EXTRA_FILE: spec.to_json()})
+        torch.jit.save(module, buffer, _extra_files={EXTRA_FILE: spec.to_json()})
+    path.write_bytes(buffer.getbuffer())
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import zipfile
@@ -257,3 +258,17 @@ def test_foreign_zip_is_no_model(tmp_path: Path) -> None:
 
 def _is_weight(entry: onnx.TensorProto) -> bool:
     return entry.data_type == onnx.TensorProto.FLOAT and int(np.prod(entry.dims)) > 1
+
+
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_full_disk_is_a_sentence(
+    exported: Artefacts, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes" if name == "torchscript" else "write_text", full)
+    target = tmp_path / f"model{exporter.FORMATS[name].ending}"
+    with pytest.raises(DataError, match="cannot be written: No space left on device"):
+        exporter.export(exported.checkpoint, name, target)
+    assert list(tmp_path.iterdir()) == []

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pickle
 import zipfile
@@ -82,11 +83,14 @@ def save(path: Path, spec: ModelSpec, state_dict: Mapping[str, torch.Tensor]) ->
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
     stamped = spec.replace(provenance=replace(spec.provenance, weights_sha256=state_sha256(plain)))
     temporary = path.with_name(f".{path.name}.partial")
+    # By way of memory: on a full disk PyTorch's own file writer names a position, not the cause.
+    buffer = io.BytesIO()
+    torch.save({"spec": stamped.to_dict(), "state_dict": plain}, buffer)
     try:
-        torch.save({"spec": stamped.to_dict(), "state_dict": plain}, temporary)
+        temporary.write_bytes(buffer.getbuffer())
         os.replace(temporary, path)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be written: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
