@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fer_runtime.console import EXIT_HELP, run_app
+from fer_runtime.console import EXIT_HELP, bound_spinning, run_app
 
 if TYPE_CHECKING:
     from fer_export.parity import ParityReport
@@ -127,6 +127,7 @@ def inspect(
 
 def main() -> None:
     """Entry point: errors become one sentence on stderr and a documented exit status."""
+    bound_spinning()
     run_app(app)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fer_runtime.console import EXIT_HELP, progress_bar, run_app
+from fer_runtime.console import EXIT_HELP, bound_spinning, progress_bar, run_app
 from fer_train.options import with_recipe
 from fer_train.recipe import Recipe
 
@@ -115,10 +114,7 @@ def evaluate(
 
 def main() -> None:
     """Entry point: errors become one sentence on stderr and a documented exit status."""
-    # PyTorch's threads wait for one another by spinning without end. Beside one other busy process
-    # that cost nine tenths of the speed; with a bounded spin it costs half, as it should, and on a
-    # quiet machine a few percent. libgomp reads it when torch is imported.
-    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    bound_spinning()
     run_app(app)
 
 
