@@ -98,6 +98,25 @@ def decode(data: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pix
     return _decode_pillow(data, spec, max_pixels)
 
 
+def size(data: bytes) -> tuple[int, int]:
+    """(height, width) that an encoded image is stored in, from its header; raises ImageError."""
+    if data[:3] == b"\xff\xd8\xff":
+        try:
+            height, width, *_ = simplejpeg.decode_jpeg_header(data)
+        except ValueError as error:
+            raise ImageError(f"broken JPEG: {error}") from None
+        return height, width
+    import io
+
+    from PIL import Image
+
+    try:
+        with quiet_pillow, Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
+            return image.height, image.width
+    except Exception as error:  # as in _decode_pillow
+        raise ImageError(f"broken image: {error or type(error).__name__}") from None
+
+
 def load_batch(
     sources: Iterable[Source], spec: InputSpec, *, first: int = 0, max_pixels: int = MAX_PIXELS
 ) -> Pixels:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fer_runtime.console import EXIT_HELP, bound_spinning, progress_bar, run_app
 from fer_train.options import with_recipe
 from fer_train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from fer_train.stats import Stats
 
 app = typer.Typer(
     add_completion=False,
@@ -47,6 +50,25 @@ def synth(
         )  # fmt: skip
     for split, classes in counts.items():
         print(f"{split:<11}{sum(classes.values()):>6} images  {output / split}")
+
+
+@app.command()
+def stats(
+    data: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Data set: a folder, or FER2013's CSV.")
+    ],
+    image_size: Annotated[int, typer.Option(help="Side at which mean and std are taken.")] = 48,
+    channels: Annotated[int, typer.Option(help="1 (grey) or 3 (RGB).", min=1, max=3)] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count classes, sizes, broken files and duplicates; measure mean and std."""
+    from fer_train import stats as statistics
+
+    with progress_bar("looking at images") as progress:
+        found = statistics.measure(
+            data, image_size=image_size, channels=channels, progress=progress
+        )
+    print(json.dumps(found.to_dict(), indent=2) if as_json else _stats_text(found), end="\n")
 
 
 @app.command()
@@ -116,6 +138,33 @@ def main() -> None:
     """Entry point: errors become one sentence on stderr and a documented exit status."""
     bound_spinning()
     run_app(app)
+
+
+def _stats_text(found: Stats) -> str:
+    names = list(found.splits)
+    lines = [f"{'':<12}" + "".join(f"{name:>12}" for name in names)]
+    for label in found.splits["train"].counts:
+        row = "".join(f"{found.splits[name].counts[label]:>12,}" for name in names)
+        lines.append(f"{label:<12}{row}")
+    for title, value in (
+        ("all", lambda split: sum(split.counts.values())),
+        ("unreadable", lambda split: len(split.unreadable)),
+        ("duplicates", lambda split: split.duplicates),
+        ("relabelled", lambda split: split.relabelled),
+    ):
+        lines.append(f"{title:<12}" + "".join(f"{value(found.splits[n]):>12,}" for n in names))
+    for overlap in found.overlaps:
+        lines.append(
+            f"{overlap.second} shares {overlap.images:,} images with {overlap.first}, "
+            f"{overlap.relabelled:,} of them under another label"
+        )
+    for name, split in found.splits.items():
+        sizes = ", ".join(f"{size} ({count:,})" for size, count in list(split.sizes.items())[:4])
+        lines.append(f"{name}: {len(split.sizes)} sizes (height x width): {sizes}")
+        lines += [f"  {entry}" for entry in split.unreadable[:5]]
+    mean, std = (", ".join(f"{v:.4f}" for v in values) for values in (found.mean, found.std))
+    lines.append(f"training split: mean {mean}, std {std} (0-1, per channel)")
+    return "\n".join(lines)
 
 
 def _print_evaluation(report: dict[str, Any], title: str) -> None:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -181,15 +182,23 @@ def stratified_split(split: Split, fraction: float, seed: int) -> tuple[Split, S
 
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation per channel over all pixels, on the 0-1 scale."""
-    channels = split.images.shape[1]
+    planes = split.images.numpy().transpose(1, 0, 2, 3)
+    return mean_and_std_of_levels(
+        np.stack([np.bincount(plane.ravel(), minlength=256) for plane in planes])
+    )
+
+
+def mean_and_std_of_levels(
+    levels: npt.NDArray[np.int64],
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(C, 256) pixels per grey level -> mean and standard deviation per channel (0-1)."""
     means, stds = [], []
-    for channel in range(channels):
-        counts = np.bincount(split.images[:, channel].numpy().ravel(), minlength=256)
+    for counts in levels:
         share = counts / counts.sum()
-        levels = np.arange(256) / 255
-        mean = float((share * levels).sum())
+        values = np.arange(256) / 255
+        mean = float((share * values).sum())
         means.append(round(mean, 6))
-        std = float(np.sqrt((share * (levels - mean) ** 2).sum()))
+        std = float(np.sqrt((share * (values - mean) ** 2).sum()))
         stds.append(max(round(std, 6), 1e-3))
     return tuple(means), tuple(stds)
 

@@ -42,11 +42,17 @@ def read(path: Path, split: str, spec: InputSpec, labels: Sequence[str]) -> Rows
     if missing:
         raise DataError(f"{path} has the class {missing[0]}, which the model does not know.")
     rows = Rows()
-    for line, emotion, text in _lines(path, USAGE[split]):
-        rows.pixels.append(images.load(_pixels(path, line, text), spec))
-        rows.targets.append(labels.index(_label(path, line, emotion)))
-        rows.names.append(f"{path.name}:{line}")
+    for name, label, pixels in entries(path, split):
+        rows.pixels.append(images.load(pixels, spec))
+        rows.targets.append(labels.index(label))
+        rows.names.append(name)
     return rows
+
+
+def entries(path: Path, split: str) -> Iterator[tuple[str, str, images.Pixels]]:
+    """(`file:line`, label, (H, W) uint8 pixels) of every row of a split; raises DataError."""
+    for line, emotion, text in _lines(path, USAGE[split]):
+        yield f"{path.name}:{line}", _label(path, line, emotion), _pixels(path, line, text)
 
 
 def _lines(path: Path, usage: str) -> Iterator[tuple[int, str, str]]:
