@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,30 +93,39 @@ def fer_infer(
     to_file = output is not None and output != STDOUT
     ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
-    tally = _Tally(on_error, stop=time.perf_counter())
+    tally = _Tally(on_error)
+    with (
+        _expected_ends(tally, output if to_file else None),
+        Sink(output or STDOUT, labels, ending=ending, top_k=top_k) as sink,
+    ):
+        for rows in _shown(tally.counted(pipeline.run(files)), files, output or STDOUT):
+            sink.write(rows)
+        tally.require_images(files.sources, files.skipped)
+    _say(tally.summary(files.skipped, session, output))
+    raise typer.Exit(ERROR_ROWS if tally.errors else 0)
+
+
+@contextmanager
+def _expected_ends(tally: _Tally, file: str | None) -> Iterator[None]:
+    """A reader that has gone ends the run quietly; Ctrl-C says what is kept."""
     try:
-        with Sink(output or STDOUT, labels, ending=ending, top_k=top_k) as sink:
-            for rows in _shown(tally.counted(pipeline.run(files)), files, output or STDOUT):
-                sink.write(rows)
-            tally.require_images(files.sources, files.skipped)
+        yield
     except BrokenPipeError:
         # Whoever read our output (`| head`) has enough; that is not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
     except KeyboardInterrupt:
-        kept = f"; finished rows are in {output}.partial" if to_file and tally.images else ""
+        kept = f"; finished rows are in {file}.partial" if file and tally.images else ""
         _say(f"interrupted after {_count(tally.images, 'image')}{kept}")
         raise
-    _say(tally.summary(files.skipped, session, output))
-    raise typer.Exit(ERROR_ROWS if tally.errors else 0)
 
 
 class _Tally:
     """Counts what went by, and stops the run at the first error where that was asked for."""
 
-    def __init__(self, on_error: str, stop: float) -> None:
+    def __init__(self, on_error: str) -> None:
         self.on_error = on_error
-        self.started = stop
+        self.started = time.perf_counter()
         self.images = self.errors = 0
 
     def counted(self, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
