@@ -48,7 +48,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 @pytest.mark.parametrize(
-    ("package", "path"), modules(), ids=lambda value: getattr(value, "stem", value)
+    ("package", "path"), list(modules()), ids=lambda value: getattr(value, "stem", value)
 )
 def test_third_party_imports(package: str, path: Path) -> None:
     tops = {name.partition(".")[0] for name in imports(path)}

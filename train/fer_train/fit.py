@@ -133,7 +133,7 @@ def _train(
     last = recorder.output / LAST
     trainer.fit(
         module,
-        data.train_loader(train, recipe.batch_size, recipe.seed),
+        data.train_loader(train, recipe.batch_size, recipe.seed, recipe.sampler),
         data.evaluation_loader(validation),
         ckpt_path=last if resume else None,
         weights_only=True if resume else None,
