@@ -12,6 +12,7 @@ from fer_runtime import images
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
 from fer_train import data
+from fer_train.samplers import EpochBatches
 
 
 @pytest.fixture
@@ -143,11 +144,11 @@ def test_batch_larger_than_the_set_is_refused(dataset: Path, grey: InputSpec) ->
 
 def test_each_epoch_is_a_new_permutation_that_the_seed_determines() -> None:
     targets = torch.arange(10) % 2
-    batches = data.EpochBatches(targets, 3, seed=5)
+    batches = EpochBatches(targets, 3, seed=5)
     first = torch.cat(list(batches)).tolist()
     batches.set_epoch(1)
     second = torch.cat(list(batches)).tolist()
-    again = data.EpochBatches(targets, 3, seed=5)
+    again = EpochBatches(targets, 3, seed=5)
     again.set_epoch(1)
     assert len(batches) == 3 and len(set(first)) == 9 and set(first) <= set(range(10))
     assert first != second
@@ -177,19 +178,19 @@ def test_hash_of_a_data_set_depends_on_content_only(dataset: Path, tmp_path: Pat
 
 def test_background_b6_stratified_batches_have_the_sets_proportions() -> None:
     targets = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    batches = list(data.EpochBatches(targets, 20, seed=0, sampler="stratified"))
+    batches = list(EpochBatches(targets, 20, seed=0, sampler="stratified"))
     assert sorted(torch.cat(batches).tolist()) == list(range(100))
     for batch in batches:
         counts = torch.bincount(targets[batch], minlength=3)
         assert (counts - torch.tensor([12, 6, 2])).abs().max() <= 2
-    shuffled = list(data.EpochBatches(targets, 20, seed=0))
+    shuffled = list(EpochBatches(targets, 20, seed=0))
     spread = [torch.bincount(targets[batch], minlength=3)[2].item() for batch in shuffled]
     assert max(spread) - min(spread) > 2
 
 
 def test_balanced_batches_show_the_classes_equally_often() -> None:
     targets = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
-    batches = torch.cat(list(data.EpochBatches(targets, 10, seed=0, sampler="balanced")))
+    batches = torch.cat(list(EpochBatches(targets, 10, seed=0, sampler="balanced")))
     counts = torch.bincount(targets[batches], minlength=3)
     assert len(batches) == 100 and (counts - 100 / 3).abs().max() <= 2
     frequent = batches[targets[batches] == 0]

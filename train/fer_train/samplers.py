@@ -1,0 +1,89 @@
+"""In which order an epoch shows its images, and how that order is cut into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Sampler
+
+from fer_runtime.errors import DataError
+
+Integers = npt.NDArray[np.int64]
+
+
+class EpochBatches(Sampler[torch.Tensor]):
+    """Index batches of one epoch, in an order that depends only on (seed, epoch).
+
+    A resumed run therefore sees what an unbroken one would have seen. A last batch that is not
+    full is dropped: BatchNorm's statistics over a handful of images hurt more than they teach.
+    """
+
+    def __init__(
+        self, targets: torch.Tensor, batch_size: int, seed: int, sampler: str = "shuffle"
+    ) -> None:
+        size = len(targets)
+        if batch_size > size:
+            raise DataError(
+                f"The batch size {batch_size} is larger than the {size} training images; "
+                f"use --batch-size {size} or less."
+            )
+        self.targets, self.batch_size, self.seed, self.epoch = targets.numpy(), batch_size, seed, 0
+        self.order = SAMPLERS[sampler]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the trainer before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.targets) // self.batch_size
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        order = self.order(self.targets, np.random.default_rng([self.seed, self.epoch]))
+        batches = torch.from_numpy(order[: len(self) * self.batch_size])
+        # A generator, so that the epoch is looked at when the first batch is asked for: on a resume
+        # the trainer makes its iterator before it knows the epoch.
+        yield from batches.split(self.batch_size)
+
+
+def _shuffled(targets: Integers, rng: np.random.Generator) -> Integers:
+    return rng.permutation(len(targets))
+
+
+def _stratified(targets: Integers, rng: np.random.Generator) -> Integers:
+    """Every image once, each class spread evenly over the epoch: batches have its proportions."""
+    counts = np.bincount(targets)
+    return _spread([rng.permutation(np.flatnonzero(targets == k)) for k in _present(counts)], rng)
+
+
+def _balanced(targets: Integers, rng: np.random.Generator) -> Integers:
+    """Classes equally often in an epoch as long as the set: rare images repeat, others wait."""
+    classes = _present(np.bincount(targets))
+    share = -(-len(targets) // len(classes))
+    drawn = []
+    for label in classes:
+        members = np.flatnonzero(targets == label)
+        rounds = [rng.permutation(members) for _ in range(-(-share // len(members)))]
+        drawn.append(np.concatenate(rounds)[:share])
+    return _spread(drawn, rng)[: len(targets)]
+
+
+def _present(counts: Integers) -> list[int]:
+    return np.flatnonzero(counts).tolist()
+
+
+def _spread(by_class: Sequence[Integers], rng: np.random.Generator) -> Integers:
+    """Interleave the classes: the i-th of n images of a class stands near (i + u) / n."""
+    places = [(np.arange(len(each)) + rng.random(len(each))) / len(each) for each in by_class]
+    indices = np.concatenate(by_class)
+    return indices[np.argsort(np.concatenate(places), kind="stable")]
+
+
+SAMPLERS: Mapping[str, Callable[[Integers, np.random.Generator], Integers]] = {
+    "shuffle": _shuffled,
+    "stratified": _stratified,
+    "balanced": _balanced,
+}
+"""Name -> (N,) class numbers and a generator to (N,) indices in the order of one epoch."""
