@@ -36,6 +36,8 @@ class Session:
         self.threads = threads
         self.provider = opened.provider
         self.provider_reason = opened.reason
+        if opened.partly_on_cpu:
+            self.provider_reason += "; some nodes run on the CPU"
         self._session = opened.session
         self._outputs = [output.name for output in opened.session.get_outputs()]
         batch = opened.session.get_inputs()[0].shape[0]

@@ -5,7 +5,7 @@ Outputs are copied, because engines reuse their buffers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,6 @@ def onnx(path: Path) -> Runner:
     """An ONNX file on the CPU, through the runtime's own session."""
     session = Session.open(path, provider="cpu")
     return lambda pixels: {k: np.array(v) for k, v in session.run_named(pixels).items()}
-
-
-RUNNERS: Mapping[str, Callable[[Path], Runner]] = {".onnx": onnx, ".torchscript": torchscript}
-"""File ending -> runner of such a file."""
 
 
 def _torch_runner(module: Any) -> Runner:

@@ -60,7 +60,7 @@ def test_artefact_equals_eager_on_faces(exported: Artefacts, name: str, faces: n
     deployable = checkpoint.load(exported.checkpoint).deployable()
     expected, _ = predict(deployable, torch.from_numpy(faces.copy()))
     artefact: Path = getattr(exported, name)
-    actual = runners.RUNNERS[artefact.suffix](artefact)(faces)["logits"]
+    actual = exporter.format_of(artefact).runner(artefact)(faces)["logits"]
     np.testing.assert_allclose(actual, expected, atol=1e-4 * expected.std())
     assert np.array_equal(actual.argmax(1), expected.argmax(1))
 

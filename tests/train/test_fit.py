@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fer_runtime.errors import DataError
+from fer_runtime.errors import DataError, ModelFileError
 from fer_train import checkpoint, data, evaluate
 from fer_train.fit import FitResult, fit
 from fer_train.recipe import Recipe
@@ -91,14 +91,15 @@ def test_net_learns(dataset: Path, tmp_path: Path) -> None:
 
 
 def test_resumed_run_ends_where_an_unbroken_one_does(
-    run: FitResult, dataset: Path, tmp_path: Path
+    run: FitResult, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Bit-equal weights on the CPU, with augmentation, dropout and the schedule in play."""
     folder = tmp_path / "run"
     broken = _fit_until_killed(dataset, folder)
     assert broken == 9
-    result = fit(dataset, folder, recipe(), resume=True, show=False)
+    result = fit(dataset, folder, recipe(), resume=True, show=True)
     assert len(result.history) == 3
+    assert "3/3" in capsys.readouterr().err
     unbroken = torch.load(run.best.parent / "last.pt", weights_only=True)["state_dict"]
     resumed = torch.load(folder / "last.pt", weights_only=True)["state_dict"]
     for name, tensor in unbroken.items():
@@ -196,3 +197,9 @@ def test_weights_of_a_checkpoint_are_a_start(run: FitResult, dataset: Path, tmp_
     result = fit(dataset, tmp_path, chosen, show=False)
     before = checkpoint.load(run.best).state_dict["0.weight"]
     torch.testing.assert_close(checkpoint.load(result.best).state_dict["0.weight"], before)
+
+
+def test_weights_of_another_net_are_refused(run: FitResult, dataset: Path, tmp_path: Path) -> None:
+    other = recipe(weights=str(run.best), architecture="simple_cnn", net_args="{}")
+    with pytest.raises(ModelFileError, match="do not fit simple_cnn"):
+        fit(dataset, tmp_path, other, show=False)

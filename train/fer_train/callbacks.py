@@ -37,7 +37,7 @@ class Recorder(pl.Callback):
         return {"history": self.history, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.history = list(state_dict["history"])
+        self.history[:] = state_dict["history"]  # in place: the progress lines read the same list
         self.best_epoch = int(state_dict["best_epoch"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

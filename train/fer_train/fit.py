@@ -110,7 +110,7 @@ def _train(
         torchvision_nets.load_pretrained(net, recipe.architecture)
     if recipe.weights:
         start = checkpoint.load(Path(recipe.weights), factory=recipe.architecture)
-        net.load_state_dict(start.net().state_dict())
+        net = checkpoint.Checkpoint(spec, start.state_dict, recipe.architecture).net().train()
     models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
