@@ -6,6 +6,7 @@
     ├── ProviderError    the execution provider asked for cannot run here
     ├── ImageError       an image that cannot be read or decoded
     ├── DataError        a data set, folder, or output file that cannot be used
+    ├── TrainingError    a training run that comes to nothing as it was set up
     └── ParityError      two models that should compute the same do not
 
 Each class knows the exit status that the command line ends with (see `fer-infer --help`).
@@ -48,6 +49,12 @@ class DataError(FerError):
     """A data set, a folder or an output file that cannot be used."""
 
     exit_status = 6
+
+
+class TrainingError(FerError):
+    """A training run that comes to nothing: a loss that is not finite, a net that collapsed."""
+
+    exit_status = 5
 
 
 class ParityError(FerError):

@@ -6,7 +6,7 @@ and the runtime report the same figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -63,57 +63,91 @@ def expected_calibration_error(
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", eq. 3.
     """
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == targets
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(which, confidence - right, minlength=bins)
-    return float(np.abs(gaps).sum() / max(1, len(targets)))
+    return _calibration_error(*_calibration_gaps(probabilities, targets, bins))
 
 
 def negative_log_likelihood(probabilities: Floats, targets: Integers) -> float:
     """(N, K) probabilities, (N,) targets -> mean cross-entropy in nats."""
-    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
-
-
-def bootstrap_interval(
-    metric: Callable[[Integers], float],
-    targets: Integers,
-    predicted: Integers,
-    classes: int,
-    *,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of a confusion-matrix metric over resampled images.
-
-    Resampling N images is a multinomial draw over the cells of the confusion matrix, which costs
-    K² numbers instead of N. Source: Efron & Tibshirani 1993, chapter 13.
-    """
-    cells = confusion_matrix(targets, predicted, classes).ravel()
-    draws = np.random.default_rng(seed).multinomial(
-        int(cells.sum()), cells / cells.sum(), size=resamples
-    )
-    values = [metric(draw.reshape(classes, classes)) for draw in draws]
-    low, high = np.nanpercentile(values, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high)
+    return float(_losses(probabilities, targets).mean())
 
 
 def summary(probabilities: Floats, targets: Integers, labels: Sequence[str]) -> dict[str, float]:
     """The figures of one split by name; per-class ones as `recall_<label>` and so on."""
     matrix = confusion_matrix(targets, probabilities.argmax(1), len(labels))
-    values = {
+    return {
         "count": float(len(targets)),
         "loss": negative_log_likelihood(probabilities, targets),
+        "calibration_error": expected_calibration_error(probabilities, targets),
+        **_counted(matrix, labels),
+    }
+
+
+def intervals(
+    probabilities: Floats,
+    targets: Integers,
+    labels: Sequence[str],
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap interval of every figure of `summary`, over resampled images.
+
+    (N, K) probabilities, (N,) targets -> name -> (low, high).
+    Source: Efron & Tibshirani 1993, chapter 13.
+    """
+    classes, count = len(labels), len(targets)
+    predicted = probabilities.argmax(1)
+    confusion_matrix(targets, predicted, classes)  # refuses wrong numbers
+    cells = targets.astype(np.int64) * classes + predicted
+    losses = _losses(probabilities, targets)
+    gaps, which = _calibration_gaps(probabilities, targets)
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {}
+    for _ in range(resamples):
+        drawn = rng.integers(0, count, count)
+        matrix = np.bincount(cells[drawn], minlength=classes * classes).reshape(classes, classes)
+        figures = {
+            "loss": float(losses[drawn].mean()),
+            "calibration_error": _calibration_error(gaps[drawn], which[drawn]),
+            **_counted(matrix, labels),
+        }
+        for name, value in figures.items():
+            draws.setdefault(name, []).append(value)
+    ends = 50 * (1 - level), 50 * (1 + level)
+    found = {name: np.nanpercentile(values, ends) for name, values in draws.items()}
+    return {name: (float(low), float(high)) for name, (low, high) in found.items()}
+
+
+def _counted(matrix: Integers, labels: Sequence[str]) -> dict[str, float]:
+    """The figures that a confusion matrix holds."""
+    values = {
         "accuracy": accuracy(matrix),
         "macro_f1": macro_f1(matrix),
         "macro_recall": macro_recall(matrix),
-        "calibration_error": expected_calibration_error(probabilities, targets),
     }
     for name, per_class in (("recall", recall(matrix)), ("precision", precision(matrix))):
         values |= {f"{name}_{label}": float(v) for label, v in zip(labels, per_class, strict=True)}
     return values
+
+
+def _losses(probabilities: Floats, targets: Integers) -> Floats:
+    """(N,) cross-entropy of each image in nats."""
+    chosen = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return -np.log(np.maximum(chosen, 1e-12))
+
+
+def _calibration_gaps(
+    probabilities: Floats, targets: Integers, bins: int = 15
+) -> tuple[Floats, Integers]:
+    """(N,) confidence minus hit, and (N,) the bin of each image by its confidence."""
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == targets
+    return confidence - right, np.minimum((confidence * bins).astype(int), bins - 1)
+
+
+def _calibration_error(gaps: Floats, which: Integers) -> float:
+    return float(np.abs(np.bincount(which, gaps)).sum() / max(1, len(gaps)))
 
 
 def _ratio(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:

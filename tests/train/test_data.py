@@ -11,7 +11,7 @@ import torch
 from fer_runtime import images
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
-from fer_train import data
+from fer_train import data, splits
 from fer_train.samplers import EpochBatches
 
 
@@ -125,14 +125,15 @@ def test_without_validation_a_stratified_fifth_is_held_out(
     root.mkdir()
     (root / "train").symlink_to(dataset / "train")
     labels = data.labels_of(root)
-    train, validation = data.load_train_and_validation(root, grey, labels)
+    loaded = splits.load_training_data(root, grey, labels)
+    train, validation = loaded.train, loaded.validation
     assert train.counts() == dict.fromkeys(labels, 16)
     assert validation.counts() == dict.fromkeys(labels, 4)
     assert not set(train.names) & set(validation.names)
-    again, _ = data.load_train_and_validation(root, grey, labels)
-    assert again.names == train.names
-    other, _ = data.load_train_and_validation(root, grey, labels, seed=1)
-    assert other.names != train.names
+    again = splits.load_training_data(root, grey, labels)
+    assert again.train.names == train.names
+    other = splits.load_training_data(root, grey, labels, splits.Plan(seed=1))
+    assert other.train.names != train.names
 
 
 def test_batch_larger_than_the_set_is_refused(dataset: Path, grey: InputSpec) -> None:

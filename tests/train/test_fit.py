@@ -8,16 +8,25 @@ import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fer_runtime.errors import DataError, ModelFileError
 from fer_train import checkpoint, data, evaluate
-from fer_train.fit import FitResult, fit
+from fer_train import fit as fitting
+from fer_train.fit import FitResult, Leg
 from fer_train.recipe import Recipe
 
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
+
+
+def fit(root: Path, output: Path, chosen: Recipe, **leg: Any) -> FitResult:
+    """A run in this process, which therefore has a result."""
+    result = fitting.fit(root, output, chosen, Leg(**{"show": False, **leg}))
+    assert result is not None
+    return result
 
 
 def recipe(**changes: object) -> Recipe:
@@ -33,7 +42,7 @@ def recipe(**changes: object) -> Recipe:
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """A whole small run."""
-    return fit(dataset, tmp_path_factory.mktemp("run"), recipe(), show=False)
+    return fit(dataset, tmp_path_factory.mktemp("run"), recipe())
 
 
 def test_run_leaves_what_it_promises(run: FitResult) -> None:
@@ -60,7 +69,7 @@ def test_best_epoch_is_the_best_of_the_history(run: FitResult) -> None:
 def test_metrics_are_those_of_best(run: FitResult, dataset: Path) -> None:
     written = json.loads((run.best.parent / "metrics.json").read_text(encoding="utf-8"))
     best = checkpoint.load(run.best)
-    again = evaluate.evaluate_split(best.deployable(), evaluate.load_split(best, dataset))
+    again = evaluate.evaluate_split(best.deployable(), *evaluate.load_split(best, dataset))
     assert written["metrics"] == pytest.approx(again.summary())
     low, high = written["intervals_95"]["accuracy"]
     assert low <= written["metrics"]["accuracy"] <= high
@@ -80,12 +89,7 @@ def test_spec_in_best_describes_the_data(run: FitResult, dataset: Path) -> None:
 
 def test_net_learns(dataset: Path, tmp_path: Path) -> None:
     """Without augmentation it fits 140 faces far above the chance of one in seven."""
-    result = fit(
-        dataset,
-        tmp_path,
-        recipe(epochs=40, optimizer="adam", lr=5e-3, augment="none"),
-        show=False,
-    )
+    result = fit(dataset, tmp_path, recipe(epochs=40, optimizer="adam", lr=5e-3, augment="none"))
     accuracies = [row["train_accuracy"] for row in result.history]
     assert accuracies[0] < 0.35 and accuracies[-1] > 0.6
 
@@ -112,6 +116,7 @@ def _fit_until_killed(dataset: Path, folder: Path) -> int:
     code = f"""
 import os, torch
 from pathlib import Path
+from typing import Any
 from fer_train import callbacks, fit, recipe
 torch.set_num_threads(1)
 write = callbacks._write_history
@@ -120,7 +125,7 @@ def write_and_die(path, history):
     os._exit(9)
 callbacks._write_history = write_and_die
 chosen = recipe.Recipe(net_args={json.dumps(SMALL)!r}, epochs=3, batch_size=20, augment="standard")
-fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, show=False)
+fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, fit.Leg(show=False))
 """
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
 
@@ -128,25 +133,23 @@ fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, show=False)
 def test_run_is_never_overwritten(run: FitResult, dataset: Path) -> None:
     before = run.best.read_bytes()
     with pytest.raises(DataError, match="holds a run already"):
-        fit(dataset, run.best.parent, recipe(), show=False)
+        fit(dataset, run.best.parent, recipe())
     assert run.best.read_bytes() == before
 
 
 def test_resume_needs_the_same_run(run: FitResult, dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no last\.pt to resume"):
-        fit(dataset, tmp_path, recipe(), resume=True, show=False)
+        fit(dataset, tmp_path, recipe(), resume=True)
     with pytest.raises(DataError, match=r"started with another lr \(0\.05\)"):
-        fit(dataset, run.best.parent, recipe(lr=0.01), resume=True, show=False)
+        fit(dataset, run.best.parent, recipe(lr=0.01), resume=True)
 
 
 def test_time_limit_ends_a_leg_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
     recipe_of_many = recipe(epochs=1000)
-    result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3), show=False)
+    result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3))
     first = len(result.history)
     assert 1 <= first < 1000
-    again = fit(
-        dataset, tmp_path, recipe_of_many, resume=True, time_limit=timedelta(seconds=1), show=False
-    )
+    again = fit(dataset, tmp_path, recipe_of_many, resume=True, time_limit=timedelta(seconds=1))
     assert len(again.history) > first
 
 
@@ -154,8 +157,7 @@ def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
     """Background D5: with a learning rate of almost nothing no epoch is better than the first."""
     result = fit(
         dataset, tmp_path,
-        recipe(epochs=50, lr=1e-12, scheduler="none", patience=2, monitor="val_accuracy"),
-        show=False,
+        recipe(epochs=50, lr=1e-12, scheduler="none", patience=2, monitor="val_accuracy")
     )  # fmt: skip
     assert len(result.history) < 10
 
@@ -167,11 +169,11 @@ def test_optimizers_and_schedulers_run(
 ) -> None:
     """Background C2."""
     chosen = recipe(epochs=1, optimizer=optimizer, scheduler=scheduler, lr=1e-3)
-    assert fit(dataset, tmp_path, chosen, show=False).evaluation.summary()["loss"] < 5
+    assert fit(dataset, tmp_path, chosen).evaluation.summary()["loss"] < 5
 
 
 def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
-    result = fit(dataset, tmp_path, recipe(ema=0.9), show=False)
+    result = fit(dataset, tmp_path, recipe(ema=0.9))
     best = max(row["val_macro_f1"] for row in result.history)
     assert result.evaluation.summary()["macro_f1"] == pytest.approx(best, abs=1e-6)
 
@@ -194,7 +196,7 @@ def test_wrong_recipes_are_named(field: str, value: object, message: str) -> Non
 def test_weights_of_a_checkpoint_are_a_start(run: FitResult, dataset: Path, tmp_path: Path) -> None:
     """With a learning rate of almost nothing the net stays what it was."""
     chosen = recipe(weights=str(run.best), epochs=1, lr=1e-12, scheduler="none", augment="none")
-    result = fit(dataset, tmp_path, chosen, show=False)
+    result = fit(dataset, tmp_path, chosen)
     before = checkpoint.load(run.best).state_dict["0.weight"]
     torch.testing.assert_close(checkpoint.load(result.best).state_dict["0.weight"], before)
 
@@ -202,4 +204,4 @@ def test_weights_of_a_checkpoint_are_a_start(run: FitResult, dataset: Path, tmp_
 def test_weights_of_another_net_are_refused(run: FitResult, dataset: Path, tmp_path: Path) -> None:
     other = recipe(weights=str(run.best), architecture="simple_cnn", net_args="{}")
     with pytest.raises(ModelFileError, match="do not fit simple_cnn"):
-        fit(dataset, tmp_path, other, show=False)
+        fit(dataset, tmp_path, other)

@@ -82,21 +82,25 @@ def fit(
         float | None, typer.Option(help="Minutes after which this leg ends; go on by --resume.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
+    devices: Annotated[
+        int, typer.Option(help="GPUs (or CPU processes) per machine; each takes its share.", min=1)
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(help="Machines; start this on each (torchrun's variables).", min=1)
+    ] = 1,
 ) -> None:
     """Train a net; writes best.pt with its spec, metrics and pictures."""
     from fer_train import fit as fitting
 
+    limit = timedelta(minutes=time_limit) if time_limit else None
+    leg = fitting.Leg(resume, limit, threads, devices, nodes)
     with progress_bar("decoding images") as progress:
-        result = fitting.fit(
-            data,
-            output,
-            recipe,
-            resume=resume,
-            time_limit=timedelta(minutes=time_limit) if time_limit else None,
-            threads=threads,
-            progress=progress,
-        )
+        result = fitting.fit(data, output, recipe, leg, progress=progress)
+    if result is None:
+        return
     _print_evaluation(result.evaluation.to_dict(), f"best epoch {result.best_epoch}")
+    for remark in result.remarks:
+        print(remark)
     print(f"{result.best}, and curves.png, confusion.png, predictions.png beside it")
     if result.interrupted:
         raise KeyboardInterrupt
@@ -107,6 +111,9 @@ def evaluate(
     checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
     data: Data,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    split_file: Annotated[
+        Path | None, typer.Option(help="The split.csv of a run whose splits were made.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics and picture; default: the checkpoint's.")
     ] = None,
@@ -122,8 +129,10 @@ def evaluate(
 
     loaded = checkpoints.load(checkpoint, factory=architecture)
     with progress_bar("decoding images") as progress:
-        images = evaluation.load_split(loaded, data, split, progress=progress)
-    result = evaluation.evaluate_split(loaded.deployable(), images)
+        images, train = evaluation.load_split(
+            loaded, data, split, split_file=split_file, progress=progress
+        )
+    result = evaluation.evaluate_split(loaded.deployable(), images, train)
     folder = output or checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
     fitting.write_metrics(folder / f"metrics-{split}.json", result)
@@ -168,12 +177,16 @@ def _stats_text(found: Stats) -> str:
 
 
 def _print_evaluation(report: dict[str, Any], title: str) -> None:
-    figures, intervals = report["metrics"], report["intervals_95"]
-    print(f"{title}, {report['split']}: {figures['count']:.0f} images, loss {figures['loss']:.4f}")
-    for name in ("accuracy", "macro_f1", "macro_recall"):
-        low, high = intervals[name]
-        print(f"  {name:<13}{figures[name]:.4f}   95 % interval {low:.4f} to {high:.4f}")
-    print(f"  {'calibration':<13}{figures['calibration_error']:.4f}   (expected calibration error)")
-    for label in report["labels"]:
-        recall, precision = figures[f"recall_{label}"], figures[f"precision_{label}"]
-        print(f"  {label:<13}recall {recall:.3f}   precision {precision:.3f}")
+    """Every figure with its 95 % interval; once more without what the net was trained on."""
+    columns = {f"all {report['metrics']['count']:,.0f} images": report}
+    unseen = report.get("without_training_images")
+    if unseen:
+        columns[f"{unseen['metrics']['count']:,.0f} not in training"] = unseen
+    print(f"{title}, {report['split']}; figures with their 95 % intervals")
+    print(f"{'':<24}" + "".join(f"{name:<26}" for name in columns))
+    for name in report["intervals_95"]:
+        cells = ""
+        for each in columns.values():
+            low, high = each["intervals_95"][name]
+            cells += f"{each['metrics'][name]:.4f} ({low:.4f}-{high:.4f})".ljust(26)
+        print(f"  {name.replace('_', ' '):<22}{cells}".rstrip())

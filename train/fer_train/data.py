@@ -1,7 +1,8 @@
 """FER2013-like data sets, as they are downloaded, decoded once into memory.
 
-A folder `ROOT/{train,validation,test}/<class>/*`, or FER2013's own CSV (`fer2013.csv`,
-`icml_face_data.csv`). Every image goes through `fer_runtime.images`, exactly as at inference.
+A folder `ROOT/{train,validation,test}/<class>/*`, one without splits `ROOT/<class>/*`, or
+FER2013's own CSV (`fer2013.csv`, `icml_face_data.csv`). Every image goes through
+`fer_runtime.images`, exactly as at inference. `splits` makes what a data set does not bring.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from fer_runtime.errors import DataError, ImageError
 from fer_runtime.hashing import dataset_sha256, file_sha256
 from fer_runtime.spec import InputSpec
 from fer_train import fer2013
-from fer_train.samplers import EpochBatches
+from fer_train.samplers import WHOLE, EpochBatches, Share
 
 SPLITS = ("train", "validation", "test")
+FOLDERS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
+"""Split -> the folder names it goes by."""
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work proceeds."""
 
@@ -61,18 +64,18 @@ class Split(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def train_loader(
-    split: Split, batch_size: int, seed: int, sampler: str = "shuffle"
+    split: Split, batch_size: int, seed: int, sampler: str = "shuffle", share: Share = WHOLE
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of ((B, C, H, W) uint8, (B,) int64), in a new order each epoch."""
-    batches = EpochBatches(split.targets, batch_size, seed, sampler)
+    batches = EpochBatches(split.targets, batch_size, seed, sampler, share)
     return DataLoader(split, sampler=batches, batch_size=None)
 
 
 def evaluation_loader(
-    split: Split, batch_size: int = 256
+    split: Split, batch_size: int = 256, share: Share = WHOLE
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of ((B, C, H, W) uint8, (B,) int64) in the order of the files, the last one short."""
-    batches = torch.arange(len(split)).split(batch_size)
+    batches = torch.arange(len(split))[share.rank :: share.world].split(batch_size)
     return DataLoader(split, sampler=batches, batch_size=None)
 
 
@@ -84,16 +87,24 @@ def labels_of(root: Path) -> tuple[str, ...]:
     """
     if root.is_file():
         return tuple(sorted(fer2013.LABELS))
-    train = _split_folder(root, "train")
+    train = split_folder(root, "train")
     if train is None:
         raise DataError(
-            f"{root} holds no training split; expected {root}/train/<class>/*.jpg or FER2013's CSV "
-            "file. `fer-train synth DIR` writes a data set to try things on."
+            f"{root} holds no training split; expected {root}/train/<class>/*.jpg, "
+            f"{root}/<class>/*.jpg or FER2013's CSV file. `fer-train synth DIR` writes a data set "
+            "to try things on."
         )
-    names = sorted(entry.name for entry in train.iterdir() if entry.is_dir())
+    names = _class_folders(train)
     if len(names) < 2:
         raise DataError(f"{train} holds {len(names)} class folders; a classifier needs two.")
     return tuple(names)
+
+
+def holds(root: Path, name: str) -> bool:
+    """Whether a data set brings this split itself."""
+    if root.is_file():
+        return next(fer2013.entries(root, name), None) is not None
+    return split_folder(root, name) is not None
 
 
 def load_split(
@@ -102,54 +113,20 @@ def load_split(
     spec: InputSpec,
     labels: Sequence[str],
     *,
+    skip_unreadable: bool = False,
     progress: Progress | None = None,
 ) -> Split | None:
     """Decode one split ("train", "validation" or "test"); None where the data set has none.
 
     Raises:
-        DataError: an empty class, a class that `labels` does not name, an unreadable image.
+        DataError: an empty or missing class, a class that `labels` does not name, an unreadable
+            image (unless those are to be skipped).
     """
     if not root.exists():
         raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
-    load = _load_csv if root.is_file() else _load_folder
-    return load(root, name, spec, tuple(labels), progress)
-
-
-def load_train_and_validation(
-    root: Path,
-    spec: InputSpec,
-    labels: Sequence[str],
-    *,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> tuple[Split, Split]:
-    """The training and validation splits; without a validation split, a stratified fifth of train.
-
-    Raises:
-        DataError: as `load_split`, or no training split.
-    """
-    train = load_split(root, "train", spec, labels, progress=progress)
-    if train is None:
-        raise DataError(f"{root} holds no training split.")
-    validation = load_split(root, "validation", spec, labels, progress=progress)
-    if validation is None:
-        train, validation = stratified_split(train, 0.2, seed)
-    return train, validation
-
-
-def stratified_split(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Cut `fraction` of each class off as validation; every class keeps at least one image."""
-    rng = np.random.default_rng(seed)
-    held = []
-    for target in range(len(split.labels)):
-        members = np.flatnonzero(split.targets.numpy() == target)
-        held.append(rng.permutation(members)[: round(len(members) * fraction)])
-    mask = torch.zeros(len(split), dtype=torch.bool)
-    mask[torch.from_numpy(np.concatenate(held))] = True
-    return (
-        split.take((~mask).nonzero().squeeze(1), "train"),
-        split.take(mask.nonzero().squeeze(1), "validation"),
-    )
+    if root.is_file():
+        return _load_csv(root, name, spec, tuple(labels))
+    return _load_folder(root, name, spec, tuple(labels), skip_unreadable, progress)
 
 
 def mean_and_std(split: Split) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -179,23 +156,39 @@ def sha256(root: Path) -> str:
     """One hash for a whole data set: its file if it is a CSV, else every image of its splits."""
     if root.is_file():
         return file_sha256(root)
-    folders = [folder for name in SPLITS if (folder := _split_folder(root, name))]
+    folders = [folder for name in SPLITS if (folder := split_folder(root, name))]
     files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return dataset_sha256((str(path.relative_to(root)), file_sha256(path)) for path in files)
 
 
-def _split_folder(root: Path, name: str) -> Path | None:
-    folder = root / name
-    return folder if folder.is_dir() else None
+def split_folder(root: Path, name: str) -> Path | None:
+    """The folder of a split; for train, `root` itself where it holds classes and no splits."""
+    for candidate in FOLDERS[name]:
+        if (root / candidate).is_dir():
+            return root / candidate
+    if name != "train" or not root.is_dir():
+        return None
+    taken = {folder for folders in FOLDERS.values() for folder in folders}
+    classes = _class_folders(root)
+    return root if len(classes) > 1 and not taken & set(classes) else None
+
+
+def _class_folders(folder: Path) -> list[str]:
+    return sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
 def _load_folder(
-    root: Path, name: str, spec: InputSpec, labels: tuple[str, ...], progress: Progress | None
+    root: Path,
+    name: str,
+    spec: InputSpec,
+    labels: tuple[str, ...],
+    skip_unreadable: bool,
+    progress: Progress | None,
 ) -> Split | None:
-    folder = _split_folder(root, name)
+    folder = split_folder(root, name)
     if folder is None:
         return None
-    unknown = sorted(e.name for e in folder.iterdir() if e.is_dir() and e.name not in labels)
+    unknown = [found for found in _class_folders(folder) if found not in labels]
     if unknown:
         raise DataError(
             f"{folder / unknown[0]} is a class that the model does not know; it knows "
@@ -207,32 +200,42 @@ def _load_folder(
         found = sorted(
             path for path in (folder / label).rglob("*") if path.suffix.lower() in images.EXTENSIONS
         )
-        if not found and name == "train":
+        if not (folder / label).is_dir():
+            raise DataError(f"{folder} has no folder for the class {label}.")
+        if not found:
             raise DataError(f"{folder / label} holds no image; every class needs some.")
         files += found
         targets += [target] * len(found)
-    if not files:
-        raise DataError(f"{folder} holds no image.")
-    pixels = _decode(files, spec, progress)
+    pixels, broken = _decode(files, spec, progress)
     names = tuple(str(path.relative_to(root)) for path in files)
-    return Split(name, pixels, torch.tensor(targets), labels, names)
+    split = Split(name, pixels, torch.tensor(targets), labels, names)
+    if not broken:
+        return split
+    if not skip_unreadable:
+        _refuse_broken(list(broken.values()))
+    whole = [index for index in range(len(files)) if index not in broken]
+    return split.take(torch.tensor(whole), name)
 
 
-def _decode(files: Sequence[Path], spec: InputSpec, progress: Progress | None) -> torch.Tensor:
-    """Files -> (N, C, H, W) uint8, on two threads: the decoders release the GIL."""
-    pixels = np.empty((len(files), *spec.shape), np.uint8)
-    broken: list[str] = []
+def _decode(
+    files: Sequence[Path], spec: InputSpec, progress: Progress | None
+) -> tuple[torch.Tensor, dict[int, str]]:
+    """Files -> (N, C, H, W) uint8, on two threads (the decoders release the GIL); the unreadable.
+
+    An unreadable file leaves its place black, and stands by its index with the reason.
+    """
+    pixels = np.zeros((len(files), *spec.shape), np.uint8)
+    broken: dict[int, str] = {}
     with ThreadPoolExecutor(max_workers=2) as pool:
         results = pool.map(partial(_decode_one, spec=spec), files, chunksize=64)
         for index, (path, result) in enumerate(zip(files, results, strict=True)):
             if isinstance(result, ImageError):
-                broken.append(f"{path}: {result}")
+                broken[index] = f"{path}: {result}"
             else:
                 pixels[index] = result
             if progress and (index % 500 == 499 or index + 1 == len(files)):
                 progress(index + 1, len(files))
-    _refuse_broken(broken)
-    return torch.from_numpy(pixels)
+    return torch.from_numpy(pixels), broken
 
 
 def _decode_one(path: Path, spec: InputSpec) -> images.Pixels | ImageError:
@@ -243,17 +246,14 @@ def _decode_one(path: Path, spec: InputSpec) -> images.Pixels | ImageError:
 
 
 def _refuse_broken(broken: Sequence[str]) -> None:
-    if broken:
-        shown = "\n  ".join(broken[:5])
-        raise DataError(
-            f"{len(broken)} images cannot be read; mend or remove them:\n  {shown}"
-            + ("\n  …" if len(broken) > 5 else "")
-        )
+    shown = "\n  ".join(broken[:5])
+    raise DataError(
+        f"{len(broken)} images cannot be read; mend or remove them, or say --skip-unreadable:\n"
+        f"  {shown}" + ("\n  …" if len(broken) > 5 else "")
+    )
 
 
-def _load_csv(
-    root: Path, name: str, spec: InputSpec, labels: tuple[str, ...], progress: Progress | None
-) -> Split | None:
+def _load_csv(root: Path, name: str, spec: InputSpec, labels: tuple[str, ...]) -> Split | None:
     rows = fer2013.read(root, name, spec, labels)
     if not rows.names:
         return None

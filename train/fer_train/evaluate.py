@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,24 @@ import torch
 
 from fer_runtime import metrics
 from fer_runtime.errors import DataError
-from fer_train import data
+from fer_train import data, splits
 from fer_train.checkpoint import Checkpoint
 from fer_train.models import Deployable
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Outputs on one split: `probabilities` (N, K) float32, `targets` (N,) int64."""
+    """Outputs on one split: `probabilities` (N, K) float32, `targets` (N,) int64.
+
+    `seen` (N,) bool marks images whose content also stands in the training split, where that is
+    known.
+    """
 
     split: str
     labels: tuple[str, ...]
     probabilities: npt.NDArray[np.float32]
     targets: npt.NDArray[np.int64]
+    seen: npt.NDArray[np.bool_] | None = None
 
     @property
     def confusion(self) -> npt.NDArray[np.integer]:
@@ -37,24 +42,31 @@ class Evaluation:
         """All figures by name (`fer_runtime.metrics.summary`)."""
         return metrics.summary(self.probabilities, self.targets, self.labels)
 
+    def unseen(self) -> Evaluation | None:
+        """The same without images that the net was trained on; None where there are none such."""
+        if self.seen is None or not self.seen.any() or self.seen.all():
+            return None
+        kept = ~self.seen
+        return replace(
+            self, probabilities=self.probabilities[kept], targets=self.targets[kept], seen=None
+        )
+
     def to_dict(self) -> dict[str, Any]:
-        """What `metrics.json` holds: figures, 95 % intervals and the confusion matrix."""
-        predicted = self.probabilities.argmax(1)
-        intervals = {
-            name: metrics.bootstrap_interval(function, self.targets, predicted, len(self.labels))
-            for name, function in (
-                ("accuracy", metrics.accuracy),
-                ("macro_f1", metrics.macro_f1),
-                ("macro_recall", metrics.macro_recall),
-            )
-        }
-        return {
+        """What `metrics.json` holds: figures, 95 % intervals and the confusion matrix.
+
+        `without_training_images` holds the same once more, where some images were trained on.
+        """
+        values: dict[str, Any] = {
             "split": self.split,
             "labels": list(self.labels),
             "metrics": self.summary(),
-            "intervals_95": intervals,
+            "intervals_95": metrics.intervals(self.probabilities, self.targets, self.labels),
             "confusion": self.confusion.tolist(),
         }
+        unseen = self.unseen()
+        if unseen:
+            values["without_training_images"] = unseen.to_dict()
+        return values
 
 
 def predict(
@@ -76,21 +88,45 @@ def load_split(
     root: Path,
     split: str = "validation",
     *,
+    split_file: Path | None = None,
     progress: data.Progress | None = None,
-) -> data.Split:
-    """One split of a data set, as the checkpoint's spec wants it.
+) -> tuple[data.Split, data.Split | None]:
+    """One split of a data set as the checkpoint's spec wants it, and its training split if any.
+
+    `split_file` is the `split.csv` of a run whose splits were made.
 
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
     """
+    if split not in data.SPLITS:
+        raise DataError(f"There is no split {split!r}; they are {', '.join(data.SPLITS)}.")
     spec = checkpoint.spec
-    loaded = data.load_split(root, split, spec.input, spec.labels, progress=progress)
-    if loaded is None:
-        raise DataError(f"{root} holds no {split} split.")
-    return loaded
+
+    def load(name: str) -> data.Split | None:
+        return data.load_split(root, name, spec.input, spec.labels, progress=progress)
+
+    parts = {}
+    if split_file:
+        pool = load("train")
+        if pool is None:
+            raise DataError(f"{root} holds no training split, of which {split_file} tells.")
+        made = splits.assign(pool, splits.read(split_file), split_file)
+        parts = {part.name: part for part in made}
+    chosen = parts.get(split) or load(split)
+    if chosen is None:
+        raise DataError(
+            f"{root} holds no {split} split; where `fer-train fit` made one, say --split-file "
+            f"{splits.FILE} of that run."
+        )
+    return chosen, parts.get("train") or load("train")
 
 
-def evaluate_split(deployable: Deployable, split: data.Split) -> Evaluation:
-    """Run a model over a split that is already in memory."""
+def evaluate_split(
+    deployable: Deployable, split: data.Split, train: data.Split | None = None
+) -> Evaluation:
+    """Run a model over a split that is in memory; `train` shows which of its images it knows."""
     _, probabilities = predict(deployable, split.images)
-    return Evaluation(split.name, split.labels, probabilities, split.targets.numpy())
+    seen = None
+    if train is not None and split.name != "train":
+        seen = np.isin(splits.contents(split), splits.contents(train))
+    return Evaluation(split.name, split.labels, probabilities, split.targets.numpy(), seen)

@@ -21,86 +21,161 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 
-from fer_runtime.errors import DataError
+from fer_runtime.errors import DataError, TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
-from fer_train import checkpoint, data, evaluate, models, plots
+from fer_train import checkpoint, data, evaluate, guards, models, plots, splits
+from fer_train.calibration import fit_temperature
 from fer_train.callbacks import BEST, LAST, LegLimit, Recorder
 from fer_train.module import FerModule
 from fer_train.progress import EpochProgress
 from fer_train.recipe import MONITORS, Recipe
+from fer_train.samplers import Share
 
 METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where a run ended: the best checkpoint, its epoch and its evaluation on validation."""
+    """Where a run ended: the best checkpoint, its epoch and its evaluation on validation.
+
+    `remarks` say in words what the curves show.
+    """
 
     best: Path
     best_epoch: int
     history: tuple[Mapping[str, float], ...]
     evaluation: evaluate.Evaluation
+    remarks: tuple[str, ...]
     interrupted: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set in memory and the spec of a net for it: what `run` needs besides a recipe."""
+
+    data: splits.TrainingData
+    input: InputSpec
+    labels: tuple[str, ...]
+    dataset: str
+    dataset_sha256: str
+
+
+@dataclass(frozen=True)
+class Leg:
+    """How a run is carried out, which leaves its outcome as it is (on one device).
+
+    `time_limit` ends the leg at the last epoch end that fits into it. With `devices` processes on
+    each of `nodes` machines each takes its share of every batch; the machines find one another as
+    torchrun's or Slurm's variables say (MASTER_ADDR, MASTER_PORT, NODE_RANK).
+    """
+
+    resume: bool = False
+    time_limit: datetime.timedelta | None = None
+    threads: int | None = None
+    devices: int = 1
+    nodes: int = 1
+    show: bool = True
 
 
 def fit(
     root: Path,
     output: Path,
     recipe: Recipe,
+    leg: Leg | None = None,
     *,
-    resume: bool = False,
-    time_limit: datetime.timedelta | None = None,
-    threads: int | None = None,
     progress: data.Progress | None = None,
-    show: bool = True,
-) -> FitResult:
+) -> FitResult | None:
     """Train on `root`'s training split, choose on its validation split, write into `output`.
 
-    Writes best.pt, last.pt, history.csv, metrics.json, and the pictures curves.png, confusion.png
-    and predictions.png. With `resume` the run in `output` goes on from its last finished epoch.
-    `time_limit` ends this leg at the last epoch end that fits into it.
+    Writes best.pt, last.pt, history.csv, metrics.json, the pictures curves.png, confusion.png and
+    predictions.png, and split.csv where the split was made here. None in a process that helps
+    another.
 
     Raises:
         DataError: unusable data, or an `output` that holds a run already (or none to resume).
+        TrainingError: a guard stopped the run (`guards`).
     """
-    _check_output(output, resume, recipe)
-    if threads:
-        torch.set_num_threads(threads)
+    leg = leg or Leg()
+    _check_output(output, leg.resume, recipe)
+    return run(prepare(root, recipe, progress=progress), output, recipe, leg)
+
+
+def prepare(root: Path, recipe: Recipe, *, progress: data.Progress | None = None) -> Prepared:
+    """Decode what the recipe trains and validates on, and measure its mean and std.
+
+    Raises:
+        DataError: unusable data; ModelSpecError: a mean or std that does not fit the channels.
+    """
     labels = data.labels_of(root)
     size, channels = recipe.image_size, recipe.channels
+    # A given mean or std is checked before anything is decoded.
     raw = InputSpec(
-        height=size, width=size, channels=channels, mean=(0.5,) * channels, std=(0.25,) * channels
+        height=size,
+        width=size,
+        channels=channels,
+        mean=recipe.numbers("mean") or (0.5,) * channels,
+        std=recipe.numbers("std") or (0.25,) * channels,
     )
-    train, validation = data.load_train_and_validation(
-        root, raw, labels, seed=recipe.seed, progress=progress
+    plan = splits.Plan(
+        splits.parse_fractions(recipe.split),
+        recipe.stratify,
+        recipe.split_seed,
+        Path(recipe.split_file) if recipe.split_file else None,
     )
-    mean, std = data.mean_and_std(train)
+    loaded = splits.load_training_data(
+        root, raw, labels, plan, skip_unreadable=recipe.skip_unreadable, progress=progress
+    )
+    mean, std = data.mean_and_std(loaded.train)
+    measured = replace(raw, mean=recipe.numbers("mean") or mean, std=recipe.numbers("std") or std)
+    return Prepared(loaded, measured, labels, root.name, data.sha256(root))
+
+
+def run(
+    prepared: Prepared, output: Path, recipe: Recipe, leg: Leg | None = None
+) -> FitResult | None:
+    """As `fit`, on data that `prepare` has read."""
+    leg = leg or Leg()
+    _check_output(output, leg.resume, recipe)
+    if leg.threads:
+        torch.set_num_threads(leg.threads)
     spec = ModelSpec(
-        labels=labels,
-        input=replace(raw, mean=mean, std=std),
+        labels=prepared.labels,
+        input=prepared.input,
         architecture=recipe.architecture,
         architecture_args=recipe.architecture_args(),
         provenance=Provenance(
-            dataset=root.name, dataset_sha256=data.sha256(root), recipe=recipe.to_dict(),
+            dataset=prepared.dataset,
+            dataset_sha256=prepared.dataset_sha256,
+            recipe=recipe.to_dict(),
             versions={name: version(name) for name in ("fer-runtime", "torch")},
         ),
-    )  # fmt: skip
+    )
     recorder = Recorder(spec, output, recipe.monitor)
-    interrupted = _train(recipe, recorder, train, validation, resume, time_limit, show)
-    return _finish(recorder, validation, interrupted)
+    module = _module(recipe, spec, prepared.data.train)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{output} cannot be made: {error.strerror}") from None
+    if prepared.data.made:
+        splits.write(output / splits.FILE, prepared.data.made)
+    trainer = _trainer(recipe, recorder, leg)
+    share = Share(trainer.global_rank, trainer.world_size)
+    trainer.fit(
+        module,
+        data.train_loader(
+            prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
+        ),
+        data.evaluation_loader(prepared.data.validation, share=share),
+        ckpt_path=output / LAST if leg.resume else None,
+        weights_only=True if leg.resume else None,
+    )
+    if not trainer.is_global_zero:
+        return None
+    return _finish(recorder, prepared.data, recipe, trainer.interrupted)
 
 
-def _train(
-    recipe: Recipe,
-    recorder: Recorder,
-    train: data.Split,
-    validation: data.Split,
-    resume: bool,
-    time_limit: datetime.timedelta | None,
-    show: bool,
-) -> bool:
-    """Run Lightning's loop; True where Ctrl-C ended it."""
-    spec = recorder.spec
+def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:
+    """The net as the recipe has it start, and the teacher if there is one."""
     torch.manual_seed(recipe.seed)
     net = models.build(recipe.architecture, spec.input, len(spec.labels), spec.architecture_args)
     models.initialise(net, recipe.init, recipe.seed)
@@ -114,15 +189,36 @@ def _train(
     models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
-    module = FerModule(deployable, recipe, list(train.counts().values()))
+    teacher = _teacher(recipe, spec) if recipe.teacher else None
+    return FerModule(deployable, recipe, list(train.counts().values()), teacher)
+
+
+def _teacher(recipe: Recipe, spec: ModelSpec) -> models.Deployable:
+    loaded = checkpoint.load(Path(recipe.teacher), factory=recipe.architecture)
+    if loaded.spec.labels != spec.labels:
+        raise DataError(
+            f"The teacher {recipe.teacher} knows the labels {', '.join(loaded.spec.labels)}; the "
+            f"data set has {', '.join(spec.labels)}."
+        )
+    if loaded.spec.input != spec.input:
+        raise DataError(
+            f"The teacher {recipe.teacher} takes other inputs (size, channels, mean or std) than "
+            "this run; train both on the same data with the same --image-size and --channels."
+        )
+    return loaded.deployable()
+
+
+def _trainer(recipe: Recipe, recorder: Recorder, leg: Leg) -> pl.Trainer:
     _silence_lightning()
-    trainer = pl.Trainer(
+    return pl.Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,  # type: ignore[arg-type]  # a Literal of Lightning's, checked there
         gradient_clip_val=recipe.gradient_clip or None,
-        callbacks=_callbacks(recipe, recorder, time_limit, show),
+        callbacks=_callbacks(recipe, recorder, leg),
         accelerator="auto",
-        devices=1,
+        devices=leg.devices,
+        num_nodes=leg.nodes,
+        use_distributed_sampler=False,  # ours knows its share
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -130,51 +226,49 @@ def _train(
         num_sanity_val_steps=0,
         default_root_dir=recorder.output,
     )
-    last = recorder.output / LAST
-    trainer.fit(
-        module,
-        data.train_loader(train, recipe.batch_size, recipe.seed, recipe.sampler),
-        data.evaluation_loader(validation),
-        ckpt_path=last if resume else None,
-        weights_only=True if resume else None,
-    )
-    return trainer.interrupted
 
 
-def _callbacks(
-    recipe: Recipe, recorder: Recorder, time_limit: datetime.timedelta | None, show: bool
-) -> list[pl.Callback]:
+def _callbacks(recipe: Recipe, recorder: Recorder, leg: Leg) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [recorder]
-    if time_limit:
-        callbacks.append(LegLimit(time_limit.total_seconds()))
+    if leg.time_limit:
+        callbacks.append(LegLimit(leg.time_limit.total_seconds()))
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.patience:
         callbacks.append(
             EarlyStopping(recipe.monitor, patience=recipe.patience, mode=MONITORS[recipe.monitor])
         )
-    if show:
+    if leg.show:
         callbacks.append(EpochProgress(recorder.history, recipe.epochs))
+    callbacks.append(guards.Guard(recipe, len(recorder.spec.labels), recorder.history))
     return callbacks
 
 
-def _finish(recorder: Recorder, validation: data.Split, interrupted: bool) -> FitResult:
-    """Evaluate `best.pt` as it was written, and draw the run."""
+def _finish(
+    recorder: Recorder, loaded: splits.TrainingData, recipe: Recipe, interrupted: bool
+) -> FitResult:
+    """Calibrate and evaluate `best.pt` as it was written, and draw the run."""
     output = recorder.output
     best = output / BEST
     if not best.exists():
-        raise DataError(
-            "The run ended before its first epoch was validated, so there is no best.pt."
-            if interrupted or not recorder.history
-            else f"No epoch of the run had a finite {recorder.monitor}; try a smaller --lr."
+        if interrupted:
+            raise KeyboardInterrupt
+        raise TrainingError(
+            f"No epoch of the run had a finite {recorder.monitor}; try --lr {recipe.lr / 10:g}."
         )
-    evaluation = evaluate.evaluate_split(
-        checkpoint.load(best, factory=recorder.spec.architecture).deployable(), validation
-    )
-    write_metrics(output / METRICS, evaluation)
-    draw(output, evaluation, validation)
+    found = checkpoint.load(best, factory=recorder.spec.architecture)
+    if recipe.fit_temperature:
+        logits, _ = evaluate.predict(found.deployable(), loaded.validation.images)
+        temperature = fit_temperature(logits, loaded.validation.targets.numpy())
+        checkpoint.save(best, found.spec.replace(temperature=temperature), found.state_dict)
+        found = checkpoint.load(best, factory=recorder.spec.architecture)
+    evaluation = evaluate.evaluate_split(found.deployable(), loaded.validation, loaded.train)
+    remarks = guards.remarks(recorder.history, recorder.best_epoch, recipe.epochs)
+    write_metrics(output / METRICS, evaluation, temperature=found.spec.temperature, remarks=remarks)
+    draw(output, evaluation, loaded.validation)
     plots.curves(recorder.history, output / "curves.png")
-    return FitResult(best, recorder.best_epoch, tuple(recorder.history), evaluation, interrupted)
+    history = tuple(recorder.history)
+    return FitResult(best, recorder.best_epoch, history, evaluation, tuple(remarks), interrupted)
 
 
 def draw(
@@ -185,9 +279,10 @@ def draw(
     plots.predictions(split.images.numpy(), evaluation, output / f"predictions{suffix}.png")
 
 
-def write_metrics(path: Path, evaluation: evaluate.Evaluation) -> None:
-    """Write an evaluation as JSON."""
-    path.write_text(json.dumps(evaluation.to_dict(), indent=2) + "\n", encoding="utf-8")
+def write_metrics(path: Path, evaluation: evaluate.Evaluation, **more: Any) -> None:
+    """Write an evaluation, and `more` values, as JSON."""
+    text = json.dumps({**evaluation.to_dict(), **more}, indent=2)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _check_output(output: Path, resume: bool, recipe: Recipe) -> None:
@@ -198,10 +293,8 @@ def _check_output(output: Path, resume: bool, recipe: Recipe) -> None:
             raise DataError(
                 f"{output} holds a run already; say --resume, or choose another --output."
             )
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{output} cannot be made: {error.strerror}") from None
+        if output.exists() and not output.is_dir():
+            raise DataError(f"{output} is a file, not a folder to write a run into.")
         return
     if not last.exists():
         raise DataError(f"{output} holds no {LAST} to resume; leave --resume away to start there.")
@@ -209,11 +302,12 @@ def _check_output(output: Path, resume: bool, recipe: Recipe) -> None:
         recorded = torch.load(last, map_location="cpu", weights_only=True)["fer_recipe"]
     except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
         raise DataError(f"{last} is not a run that can be resumed: {error}") from None
-    changed = [k for k, v in _plain(recipe.to_dict()).items() if recorded.get(k) != v]
+    recorded = {**_plain(Recipe().to_dict()), **recorded}  # a field that came later was its default
+    changed = [k for k, v in _plain(recipe.to_dict()).items() if recorded[k] != v]
     if changed:
         raise DataError(
             f"The run in {output} was started with another {changed[0]} "
-            f"({recorded.get(changed[0])!r}); resume it with the same options."
+            f"({recorded[changed[0]]!r}); resume it with the same options."
         )
 
 
@@ -225,6 +319,7 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _silence_lightning() -> None:
     """Our own lines say what a user needs; Lightning's hints are about its own loaders."""
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")

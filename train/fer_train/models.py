@@ -28,6 +28,7 @@ class Deployable(nn.Module):
     def __init__(self, net: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
         self.net = net
+        self.labels = spec.labels
         self.temperature = spec.temperature
         per_channel = (1, spec.input.channels, 1, 1)
         # Not in the state dict: they belong to the spec, and weights_sha256 is over the net's.
@@ -41,6 +42,21 @@ class Deployable(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.net(self.normalise(images)).to(torch.float32)
         return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+class CentreCrop(nn.Module):
+    """(N, C, H, W) -> (N, C, size, size): the middle of the image, inside the graph.
+
+    Augmentation shifts and scales the image before it, which makes this training's random crop.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        top, left = (x.shape[2] - self.size) // 2, (x.shape[3] - self.size) // 2
+        return x[:, :, top : top + self.size, left : left + self.size]
 
 
 class ResidualBlock(nn.Module):
@@ -78,19 +94,24 @@ def compact_cnn(
     stem: int = 32,
     widths: Sequence[int] = (32, 64, 128),
     depths: Sequence[int] = (1, 1, 1),
+    crop: int = 0,
     dropout: float = 0.2,
 ) -> nn.Module:
     """A small residual net for 48x48 faces: 28.6 M multiply-adds, 0.31 M parameters by default.
 
     A full-resolution stem, then one stage per entry of `widths` that halves the resolution.
     Ordinary 3x3 convolutions in multiples of 16 channels, which run near the CPU's peak.
+    `crop` computes on the middle crop x crop pixels only; 0 is the whole image.
     """
+    if not 0 <= crop <= min(spec.height, spec.width):
+        raise ModelSpecError(f"crop {crop} is not within {spec.height} x {spec.width} pixels.")
     for width in (stem, *widths):
         # Besides speed: PyTorch 2.15's channels-last 1x1 convolution with stride 2 corrupts memory
         # for other widths below 16 (seen with AVX-512).
         if width % 16 or width < 16:
             raise ModelSpecError(f"compact_cnn's widths are multiples of 16, not {width}.")
-    layers: list[nn.Module] = [*_convolution(spec.channels, stem, 1), nn.ReLU()]
+    layers: list[nn.Module] = [CentreCrop(crop)] if crop else []
+    layers += [*_convolution(spec.channels, stem, 1), nn.ReLU()]
     before = stem
     for width, depth in zip(widths, depths, strict=True):
         for index in range(depth):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,18 @@ from fer_train.recipe import Recipe
 class FerModule(pl.LightningModule):
     """Trains the net inside a Deployable; validates the Deployable itself, as export ships it."""
 
-    def __init__(self, deployable: Deployable, recipe: Recipe, counts: Sequence[int]) -> None:
-        """`counts` are the training images per class."""
+    def __init__(
+        self,
+        deployable: Deployable,
+        recipe: Recipe,
+        counts: Sequence[int],
+        teacher: Deployable | None = None,
+    ) -> None:
+        """`counts` are the training images per class; `teacher` sees what the net sees."""
         super().__init__()
+        # In a tuple, so that it is no part of this module's weights.
+        self.teacher: tuple[Deployable, ...] = (teacher,) if teacher else ()
+        self.most_predicted: tuple[int, float] | None = None
         self.deployable = deployable
         self.recipe = recipe
         self.augmentation = recipe.augmentation
@@ -39,21 +49,25 @@ class FerModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Dropout draws from the global generator; seeding it by the step makes a resumed run equal.
-        torch.manual_seed(_step_seed(self.recipe.seed, self.global_step, 0))
+        torch.manual_seed(self._step_seed(0))
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
         """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats."""
         images, targets = batch
         generator = torch.Generator()
-        generator.manual_seed(_step_seed(self.recipe.seed, self.global_step, 1))
+        generator.manual_seed(self._step_seed(1))
         inputs = self.augmentation(self.deployable.normalise(images), generator)
         share, partners = self._mixup(len(targets), generator)
         if share < 1:
             inputs = share * inputs + (1 - share) * inputs[partners]
-        logits = self.deployable.net(inputs.contiguous(memory_format=torch.channels_last))
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        logits = self.deployable.net(inputs)
         loss = self._loss(logits, targets)
         if share < 1:
             loss = share * loss + (1 - share) * self._loss(logits, targets[partners])
+        if self.teacher:
+            weight = self.recipe.distillation
+            loss = (1 - weight) * loss + weight * self._distillation_loss(logits, inputs)
         self.train_loss.update(loss.detach())
         self.train_hits.update((logits.detach().argmax(1) == targets).float())
         return loss
@@ -67,9 +81,23 @@ class FerModule(pl.LightningModule):
         self.validation_loss.update(-chosen.log())
         self.validation_confusion.update(logits.argmax(1), targets)
 
+    def on_fit_start(self) -> None:
+        for teacher in self.teacher:
+            teacher.to(self.device).to(memory_format=torch.channels_last).eval()
+        self._start = [p.detach().clone() for p in self.parameters() if p.requires_grad]
+
+    def relative_change(self) -> float:
+        """How far the trained weights are from where this leg began, by their norm."""
+        now = [p.detach() for p in self.parameters() if p.requires_grad]
+        moved = sum(float((a - b).square().sum()) for a, b in zip(now, self._start, strict=True))
+        return math.sqrt(moved / max(1e-12, sum(float(p.square().sum()) for p in self._start)))
+
     def epoch_metrics(self) -> dict[str, float]:
         """The figures of the epoch that just ended, by name; resets what they are counted with."""
         matrix = self.validation_confusion.compute().cpu().numpy()
+        predicted = matrix.sum(0)
+        largest = int(predicted.argmax())
+        self.most_predicted = largest, float(predicted[largest] / max(1, predicted.sum()))
         values = {
             "train_loss": self.train_loss.compute().item()
             if self.train_loss.update_count
@@ -115,6 +143,29 @@ class FerModule(pl.LightningModule):
             label_smoothing=self.recipe.label_smoothing,
         )
 
+    def _distillation_loss(self, logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        """Divergence of the softened outputs from the teacher's, on the same augmented images.
+
+        Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; the same views
+        for both, as Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
+        consistent".
+        """
+        temperature = self.recipe.distillation_temperature
+        with torch.no_grad():
+            wanted = self.teacher[0].net(inputs).float()
+        return temperature**2 * functional.kl_div(
+            functional.log_softmax(logits.float() / temperature, 1),
+            functional.log_softmax(wanted / temperature, 1),
+            reduction="batchmean",
+            log_target=True,
+        )
+
+    def _step_seed(self, purpose: int) -> int:
+        """Differs by step and by process, and is the same in every run with this seed."""
+        entropy = [self.recipe.seed, self.global_step, purpose]
+        entropy += [self.global_rank] if self.global_rank else []
+        return int(np.random.SeedSequence(entropy).generate_state(1)[0])
+
     def _mixup(self, count: int, generator: torch.Generator) -> tuple[float, torch.Tensor]:
         """Share of the first image, and each image's partner (Zhang et al. 2018)."""
         alpha = self.augmentation.mixup
@@ -123,10 +174,6 @@ class FerModule(pl.LightningModule):
         seed = int(torch.randint(2**31, (1,), generator=generator))
         share = float(np.random.default_rng(seed).beta(alpha, alpha))
         return share, torch.randperm(count, generator=generator).to(self.device)
-
-
-def _step_seed(seed: int, step: int, purpose: int) -> int:
-    return int(np.random.SeedSequence([seed, step, purpose]).generate_state(1)[0])
 
 
 def _class_weights(recipe: Recipe, counts: Sequence[int]) -> torch.Tensor | None:

@@ -10,18 +10,22 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fer_train.recipe import Recipe
+from fer_train.recipe import PANELS, Recipe
 
 
 def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
     """Replace a command's parameter `recipe` by one option per field of Recipe."""
     types = get_type_hints(Recipe)
+    panels = _panels()
     options = [
         inspect.Parameter(
             entry.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=entry.default,
-            annotation=Annotated[types[entry.name], typer.Option(help=entry.metadata["help"])],
+            annotation=Annotated[
+                types[entry.name],
+                typer.Option(help=entry.metadata["help"], rich_help_panel=panels[entry.name]),
+            ],
         )
         for entry in fields(Recipe)
     ]
@@ -42,3 +46,13 @@ def with_recipe(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     del run.__wrapped__  # Typer would look through the wrapper at the parameter it replaces
     return run
+
+
+def _panels() -> dict[str, str]:
+    """Field of Recipe -> title of its group in the help."""
+    titles: dict[str, str] = {}
+    title = ""
+    for entry in fields(Recipe):
+        title = PANELS.get(entry.name, title)
+        titles[entry.name] = title
+    return titles

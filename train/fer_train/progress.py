@@ -40,6 +40,9 @@ class EpochProgress(pl.Callback):
         self.seen = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Beside other processes: one speaks for all, and counts what all have seen.
+        self.console.quiet = not trainer.is_global_zero
+        self.world = trainer.world_size
         titles = "  ".join(f"{title:>{_width(form)}}" for _, title, form in COLUMNS)
         self.console.print(f"    epoch  {titles}  images/s", style="bold")
         self.bar.start()
@@ -62,7 +65,7 @@ class EpochProgress(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.seen += len(batch[1])
+        self.seen += len(batch[1]) * self.world
         self.train_seconds = time.perf_counter() - self.started
         if self.task is not None:
             self.bar.update(self.task, advance=1, rate=f"{self.rate:,.0f}")

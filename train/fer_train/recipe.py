@@ -40,6 +40,17 @@ MONITORS = {
 """Metrics that can choose the best checkpoint -> whether less or more is better."""
 
 
+PANELS = {
+    "split": "Data",
+    "architecture": "Net",
+    "epochs": "Batches and optimisation",
+    "augment": "Augmentation (training batches only)",
+    "label_smoothing": "Loss",
+    "ema": "Run and choice of the best epoch",
+}
+"""First field of each group in the help -> the group's title."""
+
+
 def _choice(
     default: Any, text: str, choices: tuple[str, ...] = (), above: float | None = None
 ) -> Any:
@@ -57,13 +68,24 @@ class Recipe:
         DataError: a name or a number that is not allowed.
     """
 
+    split: str = _choice(
+        "",
+        "Make the splits: 0.8 (train, validation) or 0.7,0.2,0.1 (and test) of the training "
+        "images. Default: the data set's own; without validation, a fifth.",
+    )
+    stratify: bool = _choice(True, "Cut each class in these shares, or all images at once.")
+    split_seed: int = _choice(0, "Of the made split; --seed leaves it as it is.")
+    split_file: str = _choice("", "Use the split.csv that an earlier run saved.")
+    image_size: int = _choice(48, "Side of the input in pixels.", above=7)
+    channels: int = _choice(1, "1 (grey) or 3 (RGB).", above=0)
+    mean: str = _choice("", "Per channel on the 0-1 scale, as 0.5,0.5,0.5; default: measured.")
+    std: str = _choice("", "Per channel on the 0-1 scale; default: measured.")
+    skip_unreadable: bool = _choice(False, "Leave unreadable images out instead of stopping.")
     architecture: str = _choice(
         "compact_cnn",
         "Net: compact_cnn, simple_cnn, a torchvision name such as resnet18, or your own "
         "package.module:factory.",
     )
-    image_size: int = _choice(48, "Side of the input in pixels.", above=7)
-    channels: int = _choice(1, "1 (grey) or 3 (RGB).", above=0)
     width: int | None = _choice(None, "simple_cnn: channels of the first convolution.")
     depth: int | None = _choice(None, "simple_cnn: convolutions, each followed by pooling.")
     batch_norm: bool | None = _choice(None, "simple_cnn: with or without BatchNorm.")
@@ -110,12 +132,21 @@ class Recipe:
         "none", "Weight of each class in the loss: none, or balanced (n / (classes * count)).",
         ("none", "balanced"),
     )  # fmt: skip
+    teacher: str = _choice("", "Distil from this checkpoint: follow its outputs too.")
+    distillation: float = _choice(0.7, "Weight of the teacher's outputs against the labels'.")
+    distillation_temperature: float = _choice(2.0, "Softens both outputs.", above=0)
     ema: float = _choice(0.0, "Decay of averaged weights, which are then validated; 0 is off.")
     gradient_clip: float = _choice(1.0, "Largest gradient norm; 0 is off.")
     patience: int = _choice(0, "Stop after so many epochs without a better value; 0 never.")
     monitor: str = _choice("val_macro_f1", "What chooses best.pt.", tuple(MONITORS))
     precision: str = _choice(
         "32", "Arithmetic of training; validation is always fp32.", ("32", "bf16-mixed", "16-mixed")
+    )
+    fit_temperature: bool = _choice(
+        False, "Calibrate the probabilities on validation; the temperature goes into the spec."
+    )
+    collapse_epochs: int = _choice(
+        2, "Stop after so many epochs in which the net predicts one class only; 0 never."
     )
     seed: int = _choice(0, "Of weights, order, augmentation and dropout.")
 
@@ -128,7 +159,21 @@ class Recipe:
                 raise DataError(f"{entry.name} is {value!r}; allowed: {', '.join(choices)}.")
             if above is not None and not value > above:
                 raise DataError(f"{entry.name} is {value}; it must be above {above}.")
+        if not 0 <= self.distillation <= 1:
+            raise DataError(f"distillation is {self.distillation}; it must be from 0 to 1.")
+        for name in ("mean", "std"):
+            self.numbers(name)
         self.architecture_args()
+
+    def numbers(self, name: str) -> tuple[float, ...]:
+        """`mean` or `std` as numbers, () where it is to be measured."""
+        text = getattr(self, name)
+        try:
+            return tuple(float(part) for part in text.split(",")) if text else ()
+        except ValueError:
+            raise DataError(
+                f"{name} is {text!r}; say one number per channel, as 0.5 or 0.5,0.5,0.5."
+            ) from None
 
     @property
     def augmentation(self) -> Augmentation:

@@ -117,9 +117,11 @@ def _entries(
     if root.is_file():
         yield from fer2013.entries(root, split)
         return
+    folder = data.split_folder(root, split)
+    if folder is None:
+        return
     for label in labels:
-        folder = root / split / label
-        for path in sorted(folder.rglob("*")) if folder.is_dir() else ():
+        for path in sorted((folder / label).rglob("*")):
             if path.suffix.lower() in images.EXTENSIONS:
                 yield str(path.relative_to(root)), label, path
 

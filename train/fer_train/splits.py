@@ -1,0 +1,228 @@
+"""The splits of a training run: the data set's own, or made here, saved, and read again.
+
+A made split is a CSV file of two columns, `image,split`: an image's name as in `Split.names`, and
+train, validation or test. Images of equal content stay on one side, since an image that was
+trained on must not be tested on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fer_runtime.errors import DataError
+from fer_runtime.spec import InputSpec
+from fer_train import data
+from fer_train.data import SPLITS, Progress, Split
+
+DEFAULT_FRACTIONS = (0.8, 0.2)
+FILE = "split.csv"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run trains on and chooses on; `made` are all parts of a split that was made here."""
+
+    train: Split
+    validation: Split
+    made: tuple[Split, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How splits are made where the data set does not bring them.
+
+    `fractions` of train, validation and perhaps test, or () for the data set's own; `file` is a
+    saved split, which goes before them.
+    """
+
+    fractions: tuple[float, ...] = ()
+    stratify: bool = True
+    seed: int = 0
+    file: Path | None = None
+
+
+def parse_fractions(text: str) -> tuple[float, ...]:
+    """ "0.8" -> (0.8, 0.2), "0.7,0.2,0.1" (or with slashes) as it stands, "" -> ().
+
+    Raises:
+        DataError: not one, two or three positive numbers that make 1.
+    """
+    if not text:
+        return ()
+    try:
+        parts = tuple(float(part) for part in text.replace("/", ",").split(","))
+    except ValueError:
+        parts = ()
+    if len(parts) == 1:
+        parts = (*parts, 1 - parts[0])
+    if len(parts) not in (2, 3) or min(parts) <= 0 or abs(sum(parts) - 1) > 1e-6:
+        raise DataError(
+            f"split is {text!r}; say the share of training (0.8), or of training, validation and "
+            "test (0.7,0.2,0.1), which make 1."
+        )
+    return parts
+
+
+def load_training_data(
+    root: Path,
+    spec: InputSpec,
+    labels: Sequence[str],
+    plan: Plan | None = None,
+    *,
+    skip_unreadable: bool = False,
+    progress: Progress | None = None,
+) -> TrainingData:
+    """The training and validation splits; without a validation split, a stratified fifth of train.
+
+    Raises:
+        DataError: as `data.load_split`; a plan that would replace the data set's own splits; a
+            saved split of other images.
+    """
+    plan = plan or Plan()
+
+    def load(name: str) -> Split | None:
+        return data.load_split(
+            root, name, spec, labels, skip_unreadable=skip_unreadable, progress=progress
+        )
+
+    made_here = ("validation", "test")[: max(0, len(plan.fractions) - 1)] if plan.fractions else ()
+    if plan.file:
+        made_here = tuple(name for name in set(read(plan.file).values()) if name != "train")
+    for name in made_here:
+        if data.holds(root, name):
+            raise DataError(
+                f"{root} has a {name} split of its own, which a made split would replace; leave "
+                f"--split and --split-file away, or give fewer parts."
+            )
+    pool = load("train")
+    if pool is None:
+        raise DataError(f"{root} holds no training split.")
+    if plan.file:
+        parts = assign(pool, read(plan.file), plan.file)
+        found = {part.name: part for part in parts}
+        if not {"train", "validation"} <= set(found):
+            raise DataError(f"{plan.file} names no images of train, or none of validation.")
+        return TrainingData(found["train"], found["validation"], parts)
+    validation = None if plan.fractions else load("validation")
+    if validation is not None:
+        return TrainingData(pool, validation)
+    parts = cut(pool, plan.fractions or DEFAULT_FRACTIONS, stratify=plan.stratify, seed=plan.seed)
+    return TrainingData(parts[0], parts[1], parts)
+
+
+def cut(
+    pool: Split, fractions: Sequence[float], *, stratify: bool = True, seed: int = 0
+) -> tuple[Split, ...]:
+    """Cut a split into parts of these fractions, named train, validation and perhaps test.
+
+    Images of equal content stay together. With `stratify` each class is cut in these fractions,
+    else all images at once.
+
+    Raises:
+        DataError: a class with too few images to stand in every part.
+    """
+    rng = np.random.default_rng(seed)
+    _, first, group = np.unique(contents(pool), return_index=True, return_inverse=True)
+    stratum = pool.targets.numpy()[first] if stratify else np.zeros(len(first), int)
+    part_of_group = np.zeros(len(first), int)
+    sizes = np.bincount(group)
+    for value in np.unique(stratum):
+        members = rng.permutation(np.flatnonzero(stratum == value))
+        ends = np.rint(np.cumsum(fractions) * sizes[members].sum())
+        starts = np.cumsum(sizes[members]) - sizes[members]
+        part_of_group[members] = np.minimum(
+            np.searchsorted(ends, starts, side="right"), len(fractions) - 1
+        )
+    part = part_of_group[group]
+    parts = tuple(
+        pool.take(torch.from_numpy(np.flatnonzero(part == index)), SPLITS[index])
+        for index in range(len(fractions))
+    )
+    for made in parts:
+        lacking = [label for label, count in made.counts().items() if not count]
+        if lacking:
+            raise DataError(
+                f"The class {lacking[0]} has too few images ({pool.counts()[lacking[0]]}) to "
+                f"stand in {made.name}; add images, or cut larger parts."
+            )
+    return parts
+
+
+def contents(split: Split) -> npt.NDArray[np.bytes_]:
+    """(N,) hash of each image's decoded pixels."""
+    return np.array(
+        [hashlib.sha256(image.tobytes()).hexdigest() for image in split.images.numpy()], "S64"
+    )
+
+
+def write(path: Path, parts: Sequence[Split]) -> None:
+    """Save which image stands in which part; the file appears only when complete.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with open(temporary, "w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("image", "split"))
+            writer.writerows(sorted((name, part.name) for part in parts for name in part.names))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def read(path: Path) -> dict[str, str]:
+    """Image name -> split name of a saved split.
+
+    Raises:
+        DataError: no such file, or not a saved split.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            if list(reader.fieldnames or ()) != ["image", "split"]:
+                raise DataError(f"{path} is no saved split; its columns would be image,split.")
+            rows = {row["image"]: row["split"] for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as a saved split: {error}") from None
+    wrong = [f"{image}: {name!r}" for image, name in rows.items() if name not in SPLITS]
+    if wrong:
+        raise DataError(f"{path}: {wrong[0]} is no split; they are {', '.join(SPLITS)}.")
+    return rows
+
+
+def assign(pool: Split, rows: Mapping[str, str], path: Path) -> tuple[Split, ...]:
+    """The parts of `pool` that a saved split names, without those that it leaves empty.
+
+    Raises:
+        DataError: an image that stands in one of the two only.
+    """
+    for missing, message in (
+        (set(pool.names) - set(rows), "is not in"),
+        (set(rows) - set(pool.names), "is not among the images, but in"),
+    ):
+        if missing:
+            raise DataError(
+                f"{min(missing)} {message} {path} (and {len(missing) - 1:,} more); the split was "
+                "saved for other images."
+            )
+    names = np.array([rows[name] for name in pool.names])
+    return tuple(
+        pool.take(torch.from_numpy(np.flatnonzero(names == part)), part)
+        for part in SPLITS
+        if (names == part).any()
+    )
