@@ -13,18 +13,9 @@ from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import models
 
 
-def multiply_adds(net: nn.Module, spec: InputSpec) -> int:
-    """Counted by torch's own FLOP counter; a multiply-add is two FLOPs."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        net.eval()(torch.zeros(1, *spec.shape))
-    return counter.get_total_flops() // 2
-
-
 def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
     net = models.build("compact_cnn", grey, 7, {})
-    assert multiply_adds(net, grey) == pytest.approx(28.6e6, rel=0.01)
+    assert models.multiply_adds(net, grey) == pytest.approx(28.6e6, rel=0.01)
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(0.31e6, rel=0.01)
 
 

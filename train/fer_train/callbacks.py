@@ -44,6 +44,7 @@ class Recorder(pl.Callback):
         # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
         loader: Any = trainer.train_dataloader
         loader.sampler.set_epoch(trainer.current_epoch)
+        self.epoch_started = time.perf_counter()
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
@@ -51,7 +52,8 @@ class Recorder(pl.Callback):
         pl_module.log_dict(figures)
         epoch = trainer.current_epoch + 1
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.history.append({"epoch": epoch, **figures, "lr": learning_rate})
+        seconds = time.perf_counter() - self.epoch_started
+        self.history.append({"epoch": epoch, **figures, "lr": learning_rate, "seconds": seconds})
         if self._is_best(figures[self.monitor]) and trainer.is_global_zero:
             self.best_epoch = epoch
             metrics = {"validation": {k[4:]: v for k, v in figures.items() if k[:4] == "val_"}}

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -143,10 +146,87 @@ def evaluate(
         _print_evaluation(result.to_dict(), split)
 
 
+@app.command()
+@with_recipe
+def compare(
+    recipe: Recipe,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Folder of the comparison.")],
+    vary: Annotated[
+        list[str],
+        typer.Option(metavar="OPTION=A,B,…", help="What to vary; given twice, every combination."),
+    ],
+    seeds: Annotated[str, typer.Option(help="Seeds, each setting with each.")] = "0,1",
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what is done; go on.")] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
+) -> None:
+    """Vary one option or several, all else fixed; writes a table, a picture and a report."""
+    from fer_train import compare as comparing
+    from fer_train import results
+
+    with progress_bar("decoding images") as progress:
+        comparison = comparing.compare(
+            data, output, recipe, vary, _numbers(seeds), command=_command_line(), resume=resume,
+            threads=threads, progress=progress, report=_say, show=sys.stderr.isatty(),
+        )  # fmt: skip
+    results.write(output, comparison, " × ".join(vary))
+    _print_table(results.table(comparison))
+    print(f"{output / 'compare.md'}, and compare.png, compare.csv, compare.json beside it")
+
+
+@app.command()
+def results(
+    comparisons: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="compare.json files, or copies of them.")
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
+    introduction: Annotated[
+        Path | None, typer.Option(help="Markdown that the page begins with.")
+    ] = None,
+) -> None:
+    """Gather comparisons that were saved into one Markdown page."""
+    from fer_train import results as pages
+
+    begin = introduction.read_text(encoding="utf-8") if introduction else "# Results\n"
+    text = pages.page(pages.read(comparisons), begin)
+    if output:
+        output.write_text(text, encoding="utf-8")
+    else:
+        print(text, end="")
+
+
 def main() -> None:
     """Entry point: errors become one sentence on stderr and a documented exit status."""
     bound_spinning()
     run_app(app)
+
+
+def _numbers(text: str) -> list[int]:
+    from fer_runtime.errors import DataError
+
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or len(set(numbers)) != len(numbers):
+        raise DataError(f"--seeds is {text!r}; say different whole numbers, as 0,1,2.")
+    return numbers
+
+
+def _command_line() -> str:
+    """What was typed, by the command's name alone; for the record of a comparison."""
+    return shlex.join(["fer-train", *sys.argv[1:]])
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _print_table(table: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join([first.strip().ljust(widths[0]), *rest]))
 
 
 def _stats_text(found: Stats) -> str:

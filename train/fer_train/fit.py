@@ -158,7 +158,7 @@ def run(
         raise DataError(f"{output} cannot be made: {error.strerror}") from None
     if prepared.data.made:
         splits.write(output / splits.FILE, prepared.data.made)
-    trainer = _trainer(recipe, recorder, leg)
+    trainer = _trainer(recipe, recorder, leg, prepared.data)
     share = Share(trainer.global_rank, trainer.world_size)
     trainer.fit(
         module,
@@ -186,6 +186,7 @@ def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:
     if recipe.weights:
         start = checkpoint.load(Path(recipe.weights), factory=recipe.architecture)
         net = checkpoint.Checkpoint(spec, start.state_dict, recipe.architecture).net().train()
+    models.check(net, recipe.architecture, spec.input, len(spec.labels))
     models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
@@ -208,13 +209,15 @@ def _teacher(recipe: Recipe, spec: ModelSpec) -> models.Deployable:
     return loaded.deployable()
 
 
-def _trainer(recipe: Recipe, recorder: Recorder, leg: Leg) -> pl.Trainer:
+def _trainer(
+    recipe: Recipe, recorder: Recorder, leg: Leg, loaded: splits.TrainingData
+) -> pl.Trainer:
     _silence_lightning()
     return pl.Trainer(
         max_epochs=recipe.epochs,
         precision=recipe.precision,  # type: ignore[arg-type]  # a Literal of Lightning's, checked there
         gradient_clip_val=recipe.gradient_clip or None,
-        callbacks=_callbacks(recipe, recorder, leg),
+        callbacks=_callbacks(recipe, recorder, leg, loaded),
         accelerator="auto",
         devices=leg.devices,
         num_nodes=leg.nodes,
@@ -228,7 +231,9 @@ def _trainer(recipe: Recipe, recorder: Recorder, leg: Leg) -> pl.Trainer:
     )
 
 
-def _callbacks(recipe: Recipe, recorder: Recorder, leg: Leg) -> list[pl.Callback]:
+def _callbacks(
+    recipe: Recipe, recorder: Recorder, leg: Leg, loaded: splits.TrainingData
+) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [recorder]
     if leg.time_limit:
         callbacks.append(LegLimit(leg.time_limit.total_seconds()))
@@ -239,7 +244,8 @@ def _callbacks(recipe: Recipe, recorder: Recorder, leg: Leg) -> list[pl.Callback
             EarlyStopping(recipe.monitor, patience=recipe.patience, mode=MONITORS[recipe.monitor])
         )
     if leg.show:
-        callbacks.append(EpochProgress(recorder.history, recipe.epochs))
+        counts = {part.name: part.counts() for part in (loaded.train, loaded.validation)}
+        callbacks.append(EpochProgress(recorder.history, recipe.epochs, counts))
     callbacks.append(guards.Guard(recipe, len(recorder.spec.labels), recorder.history))
     return callbacks
 
@@ -322,4 +328,5 @@ def _silence_lightning() -> None:
     for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", message="Encountered `nan` values")  # the guard says it
     warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")

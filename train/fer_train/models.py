@@ -207,6 +207,40 @@ def _import_factory(name: str) -> Callable[..., nn.Module]:
     return checked
 
 
+def check(net: nn.Module, name: str, spec: InputSpec, classes: int) -> None:
+    """Let a net classify two images, so that what does not fit is named before training starts.
+
+    Raises:
+        ModelSpecError: it does not take (N, C, H, W) of the spec, or does not give (N, classes).
+    """
+    before = net.training
+    images = torch.zeros(2, *spec.shape)
+    try:
+        with torch.inference_mode():
+            found = net.eval()(images)
+    except (RuntimeError, ValueError) as error:
+        raise ModelSpecError(
+            f"{name} does not take images of {tuple(spec.shape)} (channels, height, width): {error}"
+        ) from None
+    finally:
+        net.train(before)
+    shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if shape != (2, classes):
+        raise ModelSpecError(
+            f"{name} gives {shape} for 2 images; for {classes} classes it must be (2, {classes})."
+        )
+
+
+def multiply_adds(net: nn.Module, spec: InputSpec) -> int:
+    """Of one image through a net, counted by PyTorch's own FLOP counter (two FLOPs each)."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        net.eval()(torch.zeros(1, *spec.shape))
+    flops: int = counter.get_total_flops()
+    return flops // 2
+
+
 def initialise(net: nn.Module, scheme: str, seed: int) -> None:
     """Draw the weights anew: "default" leaves them, "kaiming", or "normal:STD" with zero biases.
 

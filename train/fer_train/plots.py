@@ -22,6 +22,11 @@ from matplotlib.ticker import MaxNLocator
 from fer_train.evaluate import Evaluation
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
+STYLES = (
+    (BLUE, "-", "o"), (VERMILION, "--", "s"), ("#009E73", ":", "^"), ("#CC79A7", "-.", "D"),
+    ("#000000", "-", "x"), ("#E69F00", "--", "v"), ("#56B4E9", ":", "P"),
+)  # fmt: skip
+"""Colour, line and marker of the settings in a comparison."""
 
 
 def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
@@ -47,6 +52,49 @@ def curves(history: Sequence[Mapping[str, float]], path: Path) -> None:
     losses.xaxis.set_major_locator(MaxNLocator(integer=True))
     losses.grid(alpha=0.3)
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def comparison(
+    rows: Sequence[tuple[str, Sequence[float]]],
+    histories: Sequence[tuple[str, Sequence[Mapping[str, float]]]],
+    path: Path,
+    *,
+    score: str = "accuracy",
+) -> None:
+    """Left: each setting's runs as dots and their mean as a bar; right: validation over epochs.
+
+    `rows` are (setting, score of each run), `histories` (setting, epochs) of one run a setting.
+    """
+    height = max(3.2, 1.6 + 0.42 * len(rows))
+    figure, (dots, lines) = pyplot.subplots(1, 2, figsize=(11, height), layout="constrained")
+    for place, (_, values) in enumerate(rows):
+        style = STYLES[place % len(STYLES)]
+        dots.plot(values, [place] * len(values), "o", color=style[0], alpha=0.8, markersize=6)
+        if values:
+            mean = float(np.mean(values))
+            dots.plot([mean, mean], [place - 0.28, place + 0.28], color=style[0], linewidth=2)
+        else:
+            dots.text(0.5, place, "failed", transform=dots.get_yaxis_transform(), va="center")
+    dots.set_yticks(range(len(rows)), [name for name, _ in rows])
+    dots.set_ylim(len(rows) - 0.5, -0.5)
+    dots.set_xlabel(f"validation {score}; a dot a run, a bar the mean")
+    dots.grid(axis="x", alpha=0.3)
+    for place, (name, epochs) in enumerate(histories):
+        if not epochs:
+            continue
+        colour, dash, marker = STYLES[place % len(STYLES)]
+        lines.plot(
+            [row["epoch"] for row in epochs], [row[f"val_{score}"] for row in epochs],
+            linestyle=dash, marker=marker, markersize=4, color=colour, label=name,
+        )  # fmt: skip
+    lines.set_xlabel("epoch")
+    lines.set_ylabel(f"validation {score} (first seed)")
+    lines.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lines.grid(alpha=0.3)
+    if lines.lines:
+        lines.legend(frameon=False, fontsize=8)
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 

@@ -21,10 +21,16 @@ COLUMNS = (
 
 
 class EpochProgress(pl.Callback):
-    """One line per finished epoch; the bar appears on a terminal only."""
+    """What is trained on, then one line per finished epoch; the bar appears on a terminal only."""
 
-    def __init__(self, history: Sequence[Mapping[str, float]], epochs: int) -> None:
-        self.history, self.epochs = history, epochs
+    def __init__(
+        self,
+        history: Sequence[Mapping[str, float]],
+        epochs: int,
+        counts: Mapping[str, Mapping[str, int]],
+    ) -> None:
+        """`counts` are the images per split and class."""
+        self.history, self.epochs, self.counts = history, epochs, counts
         self.console = Console(stderr=True, highlight=False)
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -43,6 +49,9 @@ class EpochProgress(pl.Callback):
         # Beside other processes: one speaks for all, and counts what all have seen.
         self.console.quiet = not trainer.is_global_zero
         self.world = trainer.world_size
+        for name, classes in self.counts.items():
+            each = ", ".join(f"{label} {count:,}" for label, count in classes.items())
+            self.console.print(f"{name}: {sum(classes.values()):,} images ({each})", soft_wrap=True)
         titles = "  ".join(f"{title:>{_width(form)}}" for _, title, form in COLUMNS)
         self.console.print(f"    epoch  {titles}  images/s", style="bold")
         self.bar.start()

@@ -108,7 +108,7 @@ class Recipe:
         ("shuffle", "stratified", "balanced"),
     )
     optimizer: str = _choice("sgd", "Optimizer.", ("sgd", "adam", "adamw"))
-    lr: float = _choice(0.05, "Highest learning rate of the schedule.", above=0)
+    lr: float = _choice(0.05, "Highest learning rate of the schedule (max_lr).", above=0)
     momentum: float = _choice(0.9, "Of sgd (Nesterov).")
     weight_decay: float = _choice(5e-4, "Weight decay; norms and biases are spared.")
     decay_all: bool = _choice(False, "Decay norms and biases too.")

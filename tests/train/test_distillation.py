@@ -1,0 +1,87 @@
+"""A net that follows a teacher: its loss is what the docstring says, wrong teachers are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from fer_bench import artefacts
+from fer_runtime.errors import DataError, ModelFileError
+from fer_runtime.spec import InputSpec, ModelSpec
+from fer_train import checkpoint, models
+from fer_train.fit import FitResult, Leg, fit
+from fer_train.module import FerModule
+from fer_train.recipe import Recipe
+
+NET = {"width": 8, "depth": 2}
+
+
+def deployable(grey: InputSpec, seed: int) -> models.Deployable:
+    torch.manual_seed(seed)
+    spec = ModelSpec(labels=artefacts.LABELS, input=grey, architecture="simple_cnn")
+    return models.Deployable(models.build("simple_cnn", grey, 7, NET), spec).eval()
+
+
+def test_loss_is_the_divergence_from_the_teacher(grey: InputSpec) -> None:
+    student, teacher = deployable(grey, 0), deployable(grey, 1)
+    module = FerModule(student, Recipe(distillation_temperature=3.0), [10] * 7, teacher)
+    inputs = torch.randn(5, 1, 48, 48)
+    with torch.no_grad():
+        logits, wanted = student.net(inputs), teacher.net(inputs)
+        found = module._distillation_loss(logits, inputs)
+        p, q = functional.softmax(wanted / 3, 1), functional.softmax(logits / 3, 1)
+        assert found == pytest.approx(9 * float((p * (p / q).log()).sum(1).mean()), rel=1e-4)
+        assert module._distillation_loss(wanted, inputs) == pytest.approx(0, abs=1e-6)
+
+
+def test_teacher_is_no_part_of_the_weights(grey: InputSpec) -> None:
+    module = FerModule(deployable(grey, 0), Recipe(), [10] * 7, deployable(grey, 1))
+    alone = FerModule(deployable(grey, 0), Recipe(), [10] * 7)
+    assert set(module.state_dict()) == set(alone.state_dict())
+
+
+@pytest.fixture(scope="module")
+def teacher(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
+    """A short run whose best.pt teaches."""
+    recipe = Recipe(architecture="simple_cnn", width=8, epochs=2, batch_size=20)
+    result = fit(dataset, tmp_path_factory.mktemp("teacher"), recipe, Leg(show=False))
+    assert result is not None
+    return result
+
+
+def test_student_that_follows_alone_ends_nearer_to_its_teacher(
+    teacher: FitResult, dataset: Path, tmp_path: Path
+) -> None:
+    taught = checkpoint.load(teacher.best).deployable()
+    images = torch.randint(0, 256, (64, 1, 48, 48), dtype=torch.uint8)
+    distances = {}
+    for weight in (0.0, 1.0):
+        recipe = Recipe(
+            architecture="simple_cnn", width=8, epochs=8, batch_size=20, lr=0.005, seed=5,
+            optimizer="adam", monitor="val_loss", teacher=str(teacher.best), distillation=weight,
+        )  # fmt: skip
+        result = fit(dataset, tmp_path / str(weight), recipe, Leg(show=False))
+        assert result is not None
+        with torch.inference_mode():
+            student = checkpoint.load(result.best).deployable()(images)[1]
+            distances[weight] = float((student - taught(images)[1]).abs().mean())
+    assert distances[1.0] < 0.7 * distances[0.0]
+
+
+def test_wrong_teachers_are_named(teacher: FitResult, dataset: Path, tmp_path: Path) -> None:
+    found = checkpoint.load(teacher.best)
+    other = found.spec.replace(labels=tuple(reversed(found.spec.labels)))
+    checkpoint.save(tmp_path / "labels.pt", other, found.state_dict)
+    small = {"architecture": "simple_cnn", "width": 8, "epochs": 1, "batch_size": 20}
+    for path, changes, kind, message in (
+        (tmp_path / "labels.pt", {}, DataError, "knows the labels surprise"),
+        (teacher.best, {"image_size": 40}, DataError, "takes other inputs"),
+        (tmp_path / "none.pt", {}, ModelFileError, "does not exist"),
+    ):
+        recipe = Recipe(**{**small, **changes}, teacher=str(path))
+        with pytest.raises(kind, match=message):
+            fit(dataset, tmp_path / "run", recipe, Leg(show=False))
+        assert not (tmp_path / "run").exists()

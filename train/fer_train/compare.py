@@ -1,0 +1,381 @@
+"""One factor (or a grid of several) varied, all else fixed, over several seeds.
+
+Every run is a folder of its own, `OUTPUT/<settings>/seed-<n>`, as `fit` writes it, with an
+`outcome.json` beside; the table, the report and the picture are made from those alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import platform
+import re
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+
+from fer_runtime.errors import DataError, FerError
+from fer_train import data, fit, models
+from fer_train.callbacks import BEST, HISTORY, LAST
+from fer_train.recipe import Recipe
+
+OUTCOME, RECORD = "outcome.json", "compare.json"
+DATA_FIELDS = (
+    "split", "stratify", "split_seed", "split_file", "image_size", "channels", "mean", "std",
+    "skip_unreadable",
+)  # fmt: skip
+"""Fields of a recipe that determine what is read; runs that agree in them share it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One run: what was set, and what came of it; with an `error` the figures are empty.
+
+    `gap` is training minus validation accuracy in the best epoch (training's is measured on
+    augmented images, with dropout); `seconds` are those of all epochs together.
+    """
+
+    settings: Mapping[str, Any]
+    seed: int
+    error: str | None = None
+    figures: Mapping[str, float]
+    best_epoch: int = 0
+    gap: float | None = None
+    seconds: float | None = None
+    parameters: int = 0
+    multiply_adds: int = 0
+    remarks: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "remarks", tuple(self.remarks))  # JSON knows lists only
+
+    @property
+    def name(self) -> str:
+        """The settings as text, as in a table's first column."""
+        return describe(self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A finished comparison: how it was asked for, where it ran, and every outcome."""
+
+    command: str
+    recipe: Mapping[str, Any]
+    dataset: str
+    machine: str
+    versions: Mapping[str, str]
+    outcomes: Sequence[Outcome]
+
+    @classmethod
+    def load(cls, path: Path) -> Comparison:
+        """Read a compare.json.
+
+        Raises:
+            DataError: no such file, or not one that `compare` wrote.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            outcomes = tuple(Outcome(**outcome) for outcome in values.pop("outcomes"))
+            return cls(**values, outcomes=outcomes)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} cannot be read as a {RECORD}: {error}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One setting over its seeds: mean and standard deviation of what its runs reached."""
+
+    name: str
+    seeds: Sequence[int]
+    errors: Sequence[str]
+    means: Mapping[str, float]
+    spreads: Mapping[str, float]
+
+
+MEANS = ("accuracy", "macro_f1", "best_epoch", "gap", "seconds", "parameters", "multiply_adds")
+
+
+def rows(outcomes: Sequence[Outcome]) -> list[Row]:
+    """The outcomes by setting, in their order; figures over the runs that did not fail."""
+    groups: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault(outcome.name, []).append(outcome)
+    return [_row(name, group) for name, group in groups.items()]
+
+
+def _row(name: str, group: Sequence[Outcome]) -> Row:
+    values: dict[str, list[float]] = {key: [] for key in MEANS}
+    for outcome in group:
+        if outcome.error is None:
+            for key in MEANS:
+                value = outcome.figures[key] if key in outcome.figures else getattr(outcome, key)
+                values[key] += [] if value is None else [float(value)]
+    return Row(
+        name=name,
+        seeds=[outcome.seed for outcome in group],
+        errors=[outcome.error for outcome in group if outcome.error],
+        means={key: fmean(found) if found else math.nan for key, found in values.items()},
+        spreads={
+            key: stdev(found) if len(found) > 1 else math.nan for key, found in values.items()
+        },
+    )
+
+
+def settings_of(vary: Sequence[str]) -> list[dict[str, Any]]:
+    """["lr=0.1,0.01", "optimizer=sgd,adam"] -> every combination, as fields of a recipe.
+
+    Raises:
+        DataError: no factor, one that the recipe does not have, or a value that is not of its kind.
+    """
+    factors: dict[str, list[Any]] = {}
+    for text in vary:
+        name, equals, values = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals:
+            raise DataError(f"--vary is {text!r}; say it as dropout=0,0.3,0.5.")
+        if name == "seed":
+            raise DataError("The seed is varied by --seeds.")
+        if name in factors:
+            raise DataError(f"--vary {name} stands twice; give all its values at once.")
+        factors[name] = [Recipe.parse(name, value.strip()) for value in values.split(",")]
+    if not factors:
+        raise DataError("Say what to vary, as --vary dropout=0,0.3,0.5.")
+    return [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
+
+
+def describe(settings: Mapping[str, Any]) -> str:
+    """{"batch_norm": False} -> "batch_norm=no"."""
+    return " ".join(f"{name}={_text(value)}" for name, value in settings.items())
+
+
+def options_of(settings: Mapping[str, Any]) -> str:
+    """{"batch_norm": False, "lr": 0.1} -> "--no-batch-norm --lr 0.1", as `fit` takes them."""
+    words = []
+    for name, value in settings.items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words.append(f"--{option} {_text(value) or chr(34) * 2}")
+    return " ".join(words)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def compare(
+    root: Path,
+    output: Path,
+    recipe: Recipe,
+    vary: Sequence[str],
+    seeds: Sequence[int],
+    *,
+    command: str = "",
+    resume: bool = False,
+    threads: int | None = None,
+    progress: data.Progress | None = None,
+    report: Callable[[str], None] = lambda line: None,
+    show: bool = False,
+) -> Comparison:
+    """Train every setting with every seed and write OUTPUT/compare.{json,csv}; a failure is a row.
+
+    With `resume` finished runs are kept, a broken-off one goes on from its last epoch, and new
+    settings or seeds may be added. `report` is told each run's outcome in a line.
+
+    Raises:
+        DataError: unusable data or settings, or an `output` that holds another comparison.
+    """
+    settings = settings_of(vary)
+    recipes = [replace(recipe, **each, seed=seed) for each in settings for seed in seeds]
+    _check_output(output, recipe, resume)
+    used = threads or torch.get_num_threads()
+    machine = f"{_processor()}, {used} thread{'s' if used > 1 else ''}"
+    if torch.cuda.is_available():
+        machine = torch.cuda.get_device_name()
+    comparison = Comparison(
+        command=command,
+        recipe=json.loads(json.dumps(recipe.to_dict())),
+        dataset=root.name,
+        machine=machine,
+        versions={name: version(name) for name in ("fer-runtime", "torch")},
+        outcomes=(),
+    )
+    reader = _Reader(root, progress)
+    outcomes: list[Outcome] = []
+    for index, chosen in enumerate(recipes):
+        changes = settings[index // len(seeds)]
+        folder = output / slug(changes) / f"seed-{chosen.seed}"
+        outcome = _finished(folder) if resume else None
+        if outcome is None:
+            leg = fit.Leg(resume=_can_go_on(folder), threads=threads, show=show)
+            outcome = _run(reader, folder, changes, chosen, leg)
+        outcomes.append(outcome)
+        comparison = replace(comparison, outcomes=tuple(outcomes))
+        _write(output, comparison)
+        report(f"{index + 1}/{len(recipes)}  {_line(outcome)}")
+    return comparison
+
+
+class _Reader:
+    """Reads each data set that the recipes ask for once."""
+
+    def __init__(self, root: Path, progress: data.Progress | None) -> None:
+        self.root, self.progress = root, progress
+        self.held: tuple[tuple[Any, ...], fit.Prepared] | None = None
+
+    def __call__(self, recipe: Recipe) -> fit.Prepared:
+        key = tuple(getattr(recipe, name) for name in DATA_FIELDS)
+        if self.held is None or self.held[0] != key:
+            self.held = None  # two at once might not fit into memory
+            self.held = key, fit.prepare(self.root, recipe, progress=self.progress)
+        return self.held[1]
+
+
+def _run(
+    reader: _Reader, folder: Path, changes: Mapping[str, Any], recipe: Recipe, leg: fit.Leg
+) -> Outcome:
+    """One run; what is wrong with it becomes its outcome, unless it is the data."""
+    outcome = Outcome(settings=changes, seed=recipe.seed, figures={})
+    prepared = None
+    try:
+        prepared = reader(recipe)
+        result = fit.run(prepared, folder, recipe, leg)
+        assert result is not None
+        if result.interrupted:
+            raise KeyboardInterrupt
+        outcome = _succeeded(outcome, result, recipe, prepared)
+    except (FerError, RuntimeError, MemoryError) as error:
+        if prepared is None and isinstance(error, DataError):
+            raise
+        outcome = replace(outcome, error=str(error) or type(error).__name__)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / OUTCOME, asdict(outcome))
+    return outcome
+
+
+def _succeeded(
+    outcome: Outcome, result: fit.FitResult, recipe: Recipe, prepared: fit.Prepared
+) -> Outcome:
+    best = next(row for row in result.history if row["epoch"] == result.best_epoch)
+    net = models.build(
+        recipe.architecture, prepared.input, len(prepared.labels), recipe.architecture_args()
+    )
+    return replace(
+        outcome,
+        figures=result.evaluation.summary(),
+        best_epoch=result.best_epoch,
+        gap=best["train_accuracy"] - best["val_accuracy"] if "train_accuracy" in best else None,
+        seconds=sum(row["seconds"] for row in result.history),
+        parameters=sum(p.numel() for p in net.parameters()),
+        multiply_adds=models.multiply_adds(net, prepared.input),
+        remarks=result.remarks,
+    )
+
+
+def _finished(folder: Path) -> Outcome | None:
+    try:
+        return Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _can_go_on(folder: Path) -> bool:
+    """Whether a broken-off run can be resumed; one without a finished epoch is cleared away."""
+    if (folder / LAST).exists():
+        return True
+    if (folder / BEST).exists():
+        shutil.rmtree(folder)
+    return False
+
+
+def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
+    record = output / RECORD
+    if not record.exists():
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{output} cannot be made: {error.strerror}") from None
+        return
+    if not resume:
+        raise DataError(
+            f"{output} holds a comparison already; say --resume, or choose another --output."
+        )
+    before = Comparison.load(record).recipe
+    now = json.loads(json.dumps(recipe.to_dict()))
+    changed = [name for name in now if before.get(name) != now[name] and name != "seed"]
+    if changed:
+        raise DataError(
+            f"The comparison in {output} was made with another {changed[0]} "
+            f"({before.get(changed[0])!r}); resume it with the same options."
+        )
+
+
+def slug(settings: Mapping[str, Any]) -> str:
+    """A folder name for a setting: "lr=0.1,optimizer=sgd"."""
+    text = ",".join(f"{name}={_text(value)}" for name, value in settings.items())
+    return re.sub(r"[^A-Za-z0-9_.,=+-]", "_", text)
+
+
+def history(output: Path, outcome: Outcome) -> list[dict[str, float]]:
+    """The epochs of one run, from its history.csv; empty where it failed before the first."""
+    path = output / slug(outcome.settings) / f"seed-{outcome.seed}" / HISTORY
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(stream)]
+
+
+def _write(output: Path, comparison: Comparison) -> None:
+    _write_json(output / RECORD, asdict(comparison))
+    names = sorted({name for outcome in comparison.outcomes for name in outcome.figures})
+    more = ("best_epoch", "gap", "seconds", "parameters", "multiply_adds", "error")
+    with open(output / "compare.csv", "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("settings", "seed", *names, *more))
+        for outcome in comparison.outcomes:
+            figures = (outcome.figures.get(name, "") for name in names)
+            rest = (getattr(outcome, name) for name in more)
+            writer.writerow((outcome.name, outcome.seed, *figures, *rest))
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Written beside and renamed, so that a kill leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _line(outcome: Outcome) -> str:
+    title = f"{outcome.name} seed={outcome.seed}"
+    if outcome.error is not None:
+        return f"{title}  failed: {outcome.error}"
+    figures = outcome.figures
+    return (
+        f"{title}  accuracy {figures['accuracy']:.4f}  macro-F1 {figures['macro_f1']:.4f}  "
+        f"best epoch {outcome.best_epoch}  {outcome.seconds:.0f} s"
+    )
+
+
+def _processor() -> str:
+    """The CPU by name where the system tells, else its architecture."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return found.group(1).strip() if found else platform.machine()
