@@ -30,6 +30,7 @@ class Recorder(pl.Callback):
 
     def __init__(self, spec: ModelSpec, output: Path, monitor: str) -> None:
         self.spec, self.output, self.monitor = spec, output, monitor
+        self.epoch_started, self.train_seconds, self.seen = 0.0, 0.0, 0
         self.history: list[dict[str, float]] = []
         self.best_epoch = 0
 
@@ -45,6 +46,18 @@ class Recorder(pl.Callback):
         loader: Any = trainer.train_dataloader
         loader.sampler.set_epoch(trainer.current_epoch)
         self.epoch_started = time.perf_counter()
+        self.seen = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        self.seen += len(batch[1]) * trainer.world_size
+        self.train_seconds = time.perf_counter() - self.epoch_started
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
@@ -52,8 +65,11 @@ class Recorder(pl.Callback):
         pl_module.log_dict(figures)
         epoch = trainer.current_epoch + 1
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
-        seconds = time.perf_counter() - self.epoch_started
-        self.history.append({"epoch": epoch, **figures, "lr": learning_rate, "seconds": seconds})
+        rates = {
+            "seconds": time.perf_counter() - self.epoch_started,
+            "images_per_second": self.seen / max(1e-9, self.train_seconds),
+        }
+        self.history.append({"epoch": epoch, **figures, "lr": learning_rate, **rates})
         if self._is_best(figures[self.monitor]) and trainer.is_global_zero:
             self.best_epoch = epoch
             metrics = {"validation": {k[4:]: v for k, v in figures.items() if k[:4] == "val_"}}

@@ -6,12 +6,14 @@ written after every finished epoch; `best.pt` is ours, and all that export needs
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
 import pickle
+import signal
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -160,18 +162,34 @@ def run(
         splits.write(output / splits.FILE, prepared.data.made)
     trainer = _trainer(recipe, recorder, leg, prepared.data)
     share = Share(trainer.global_rank, trainer.world_size)
-    trainer.fit(
-        module,
-        data.train_loader(
-            prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
-        ),
-        data.evaluation_loader(prepared.data.validation, share=share),
-        ckpt_path=output / LAST if leg.resume else None,
-        weights_only=True if leg.resume else None,
-    )
+    with _interrupts(trainer):
+        trainer.fit(
+            module,
+            data.train_loader(
+                prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
+            ),
+            data.evaluation_loader(prepared.data.validation, share=share),
+            ckpt_path=output / LAST if leg.resume else None,
+            weights_only=True if leg.resume else None,
+        )
     if not trainer.is_global_zero:
         return None
     return _finish(recorder, prepared.data, recipe, trainer.interrupted)
+
+
+@contextlib.contextmanager
+def _interrupts(trainer: pl.Trainer) -> Iterator[None]:
+    """After Ctrl-C Lightning shuts down, ignores further ones and exits; go on from there."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        if not trainer.interrupted:
+            raise
+    finally:
+        # Handlers can be set in the main thread only, as Lightning's own was.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN is not before:
+            signal.signal(signal.SIGINT, before)
 
 
 def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:

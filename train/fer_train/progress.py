@@ -17,6 +17,7 @@ COLUMNS = (
     ("val_accuracy", "acc", "6.3f"),
     ("val_macro_f1", "macro-F1", "8.3f"),
     ("lr", "lr", "9.2e"),
+    ("images_per_second", "images/s", "8,.0f"),
 )
 
 
@@ -53,7 +54,7 @@ class EpochProgress(pl.Callback):
             each = ", ".join(f"{label} {count:,}" for label, count in classes.items())
             self.console.print(f"{name}: {sum(classes.values()):,} images ({each})", soft_wrap=True)
         titles = "  ".join(f"{title:>{_width(form)}}" for _, title, form in COLUMNS)
-        self.console.print(f"    epoch  {titles}  images/s", style="bold")
+        self.console.print(f"    epoch  {titles}", style="bold")
         self.bar.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,19 +76,14 @@ class EpochProgress(pl.Callback):
         batch_idx: int,
     ) -> None:
         self.seen += len(batch[1]) * self.world
-        self.train_seconds = time.perf_counter() - self.started
         if self.task is not None:
-            self.bar.update(self.task, advance=1, rate=f"{self.rate:,.0f}")
-
-    @property
-    def rate(self) -> float:
-        """Training images per second of this epoch, validation not counted."""
-        return self.seen / max(1e-9, self.train_seconds)
+            rate = self.seen / max(1e-9, time.perf_counter() - self.started)
+            self.bar.update(self.task, advance=1, rate=f"{rate:,.0f}")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         row = self.history[-1]
         figures = "  ".join(f"{row.get(name, float('nan')):{form}}" for name, _, form in COLUMNS)
-        self.console.print(f"{row['epoch']:5.0f}/{self.epochs:<3}  {figures}  {self.rate:8,.0f}")
+        self.console.print(f"{row['epoch']:5.0f}/{self.epochs:<3}  {figures}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.bar.stop()
@@ -99,4 +95,4 @@ class EpochProgress(pl.Callback):
 
 
 def _width(form: str) -> int:
-    return int(form.split(".", maxsplit=1)[0])
+    return int(form.split(".", maxsplit=1)[0].rstrip(","))
