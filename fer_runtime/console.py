@@ -31,6 +31,10 @@ def run_app(app: typer.Typer) -> None:
         app()
     except FerError as error:
         fail(str(error), error.exit_status)
+    except OSError as error:
+        # What no function foresaw: a full disk, a folder without permission, a path that is gone.
+        where = f"{error.filename}: " if error.filename else ""
+        fail(f"{where}{error.strerror or error}", 6)
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         extra = EXTRAS.get(package)

@@ -143,6 +143,7 @@ def test_broken_off_run_goes_on_and_ends_where_an_unbroken_one_does(
 def test_wrong_data_ends_a_comparison(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no training split"):
         comparing.compare(tmp_path, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
+    assert not (tmp_path / "runs").exists()
 
 
 def test_command_prints_the_table_and_page_gathers_comparisons(

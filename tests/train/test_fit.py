@@ -205,3 +205,16 @@ def test_weights_of_another_net_are_refused(run: FitResult, dataset: Path, tmp_p
     other = recipe(weights=str(run.best), architecture="simple_cnn", net_args="{}")
     with pytest.raises(ModelFileError, match="do not fit simple_cnn"):
         fit(dataset, tmp_path, other)
+
+
+def test_full_disk_while_saving_is_named_and_leaves_no_torn_file(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pytorch_lightning.Trainer.save_checkpoint", full)
+    with pytest.raises(DataError, match=r"last\.pt cannot be written: No space left on device"):
+        fit(dataset, tmp_path / "run", recipe())
+    assert not [path for path in (tmp_path / "run").iterdir() if "last" in path.name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
 import math
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from fer_runtime.errors import DataError
 from fer_runtime.spec import ModelSpec
 from fer_train import checkpoint
 from fer_train.module import FerModule
@@ -80,10 +82,18 @@ class Recorder(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         temporary = self.output / f".{LAST}.partial"
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            os.replace(temporary, self.output / LAST)
-            _write_history(self.output / HISTORY, self.history)
+        try:
+            trainer.save_checkpoint(temporary)
+            if trainer.is_global_zero:
+                os.replace(temporary, self.output / LAST)
+                _write_history(self.output / HISTORY, self.history)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise DataError(
+                f"{self.output / LAST} cannot be written: {error.strerror or error}. What earlier "
+                "epochs left is whole; make room and say --resume."
+            ) from None
 
     def _is_best(self, value: float) -> bool:
         if not math.isfinite(value):

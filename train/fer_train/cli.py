@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_runtime.console import EXIT_HELP, bound_spinning, progress_bar, run_app
+from fer_runtime.errors import DataError, TrainingError
 from fer_train.options import with_recipe
 from fer_train.recipe import Recipe
 
@@ -171,6 +172,8 @@ def compare(
         )  # fmt: skip
     results.write(output, comparison, " × ".join(vary))
     _print_table(results.table(comparison))
+    if all(outcome.error for outcome in comparison.outcomes):
+        raise TrainingError("No run succeeded; the report gives each one's reason.")
     print(f"{output / 'compare.md'}, and compare.png, compare.csv, compare.json beside it")
 
 
@@ -202,8 +205,6 @@ def main() -> None:
 
 
 def _numbers(text: str) -> list[int]:
-    from fer_runtime.errors import DataError
-
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:

@@ -200,6 +200,9 @@ def compare(
     settings = settings_of(vary)
     recipes = [replace(recipe, **each, seed=seed) for each in settings for seed in seeds]
     _check_output(output, recipe, resume)
+    reader = _Reader(root, progress)
+    reader(recipes[0])  # wrong data ends here, before anything is written
+    output.mkdir(parents=True, exist_ok=True)
     used = threads or torch.get_num_threads()
     machine = f"{_processor()}, {used} thread{'s' if used > 1 else ''}"
     if torch.cuda.is_available():
@@ -212,7 +215,6 @@ def compare(
         versions={name: version(name) for name in ("fer-runtime", "torch")},
         outcomes=(),
     )
-    reader = _Reader(root, progress)
     outcomes: list[Outcome] = []
     for index, chosen in enumerate(recipes):
         changes = settings[index // len(seeds)]
@@ -303,10 +305,6 @@ def _can_go_on(folder: Path) -> bool:
 def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
     record = output / RECORD
     if not record.exists():
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{output} cannot be made: {error.strerror}") from None
         return
     if not resume:
         raise DataError(

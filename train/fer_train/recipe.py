@@ -148,7 +148,11 @@ class Recipe:
     collapse_epochs: int = _choice(
         2, "Stop after so many epochs in which the net predicts one class only; 0 never."
     )
-    seed: int = _choice(0, "Of weights, order, augmentation and dropout.")
+    seed: int = _choice(
+        0,
+        "Of weights, order, augmentation and dropout; on a CPU the same seed and --threads give "
+        "the same weights.",
+    )
 
     def __post_init__(self) -> None:
         for entry in fields(self):
