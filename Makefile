@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PROVIDER ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 UV := $(shell command -v uv 2>/dev/null)
 DATA ?=
+MODEL ?=
 DEMO_EXTRAS := $(PROVIDER),train,export
 DEV_EXTRAS := $(DEMO_EXTRAS),bench,dev
 
@@ -16,6 +17,7 @@ DEV_EXTRAS := $(DEMO_EXTRAS),bench,dev
 
 help:
 	@echo "make demo [DATA=path/to/fer2013]   train, export with parity, infer; into ./demo"
+	@echo "make demo MODEL=best.pt            the same with a net that is trained already"
 	@echo "make test                          run the tests"
 	@echo "make lint types                    ruff; mypy --strict"
 	@echo "make bench                         latency and throughput on this machine"
@@ -46,7 +48,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DEV_EXTRAS))
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)")
+	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -18,6 +18,8 @@ from fer_runtime.spec import ModelSpec
 
 MODEL_VARIABLE = "FER_MODEL"
 LOCAL_MODEL = "best.onnx"
+SHIPPED = Path(__file__).parent / "models" / "compact_cnn.onnx"
+"""The model that comes with the package; models/MODEL_CARD.md says what it is and is not for."""
 
 
 @dataclass(frozen=True)
@@ -122,9 +124,8 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
         return Path(named)
     if Path(LOCAL_MODEL).is_file():
         return Path(LOCAL_MODEL)
-    shipped = sorted((Path(__file__).parent / "models").glob("*.onnx"))
-    if shipped:
-        return shipped[0]
+    if SHIPPED.is_file():
+        return SHIPPED
     raise ModelFileError(
         f"No model: say --model FILE, set {MODEL_VARIABLE}, or put {LOCAL_MODEL} in this folder "
         "(`fer-export onnx best.pt` makes it)."

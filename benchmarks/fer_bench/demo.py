@@ -50,6 +50,9 @@ def demo(
         Path | None, typer.Option(help="FER2013-like folder; default: synthetic faces.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for all that is made.")] = Path("demo"),
+    model: Annotated[
+        Path | None, typer.Option(help="A best.pt to export and run, instead of training one.")
+    ] = None,
 ) -> None:
     """Train, export with parity, infer; then say what came out."""
     started = time.perf_counter()
@@ -57,9 +60,14 @@ def demo(
     root = data or _synthetic(output / "data")
     run = output / "run"
     shutil.rmtree(run, ignore_errors=True)
-    _step("fer-train", "fit", "--data", root, "--output", run, "--epochs", _epochs(root))
     held_out = root / "test" if (root / "test").is_dir() else root / "validation"
     checkpoint = run / "best.pt"
+    if model:
+        run.mkdir(parents=True)
+        shutil.copy(model, checkpoint)
+        _step("fer-train", "evaluate", checkpoint, "--data", root, "--split", held_out.name)
+    else:
+        _step("fer-train", "fit", "--data", root, "--output", run, "--epochs", _epochs(root))
     _step("fer-export", "onnx", checkpoint, "--images", held_out)
     _step("fer-export", "torchscript", checkpoint, "--images", held_out)
     predictions = output / "predictions.csv"
@@ -120,9 +128,9 @@ def _summarise(run: Path, held_out: Path, predictions: Path, outcome: Outcome) -
         )
     print(f"speed      {outcome.images_per_second:,.0f} images/s, from start to exit of fer-infer")
     print(f"files      {run / 'best.pt'}, {run / 'best.onnx'}, {run / 'best.torchscript'}")
-    print(f"           {predictions}, {run / 'metrics.json'}")
-    print(f"pictures   {run / 'curves.png'}, {run / 'confusion.png'},")
-    print(f"           {run / 'predictions.png'}")
+    print(f"           {predictions}")
+    for path in sorted(run.glob("metrics*.json")) + sorted(run.glob("*.png")):
+        print(f"           {path}")
 
 
 if __name__ == "__main__":

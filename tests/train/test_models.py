@@ -15,7 +15,7 @@ from fer_train import models
 
 def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
     net = models.build("compact_cnn", grey, 7, {})
-    assert models.multiply_adds(net, grey) == pytest.approx(28.6e6, rel=0.01)
+    assert models.multiply_adds(net, grey) == pytest.approx(28.4e6, rel=0.01)
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(0.31e6, rel=0.01)
 
 

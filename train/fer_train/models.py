@@ -97,7 +97,7 @@ def compact_cnn(
     crop: int = 0,
     dropout: float = 0.2,
 ) -> nn.Module:
-    """A small residual net for 48x48 faces: 28.6 M multiply-adds, 0.31 M parameters by default.
+    """A small residual net for 48x48 faces: 28.4 M multiply-adds, 0.31 M parameters by default.
 
     A full-resolution stem, then one stage per entry of `widths` that halves the resolution.
     Ordinary 3x3 convolutions in multiples of 16 channels, which run near the CPU's peak.

@@ -1,0 +1,232 @@
+"""Make what `fer_runtime/models` holds: `python -m fer_bench.ship best.pt --data fer2013`.
+
+Exports a checkpoint with parity on the validation images, writes its spec beside it, and writes the
+model card with figures measured by this very command.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fer_runtime.classifier import SHIPPED
+from fer_runtime.console import bound_spinning, progress_bar, run_app
+
+if TYPE_CHECKING:
+    from fer_runtime.spec import ModelSpec
+    from fer_train.checkpoint import Checkpoint
+    from fer_train.evaluate import Evaluation
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+MODELS = SHIPPED.parent
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a card tells: the evaluation as shipped, and that without the fitted temperature."""
+
+    shipped: Evaluation
+    uncalibrated: Evaluation
+    parameters: int
+    multiply_adds: int
+    parity: dict[str, Any]
+    bytes: int
+
+
+@app.command()
+def ship(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
+    data: Annotated[Path, typer.Option(help="FER2013 with its train/ and validation/.")],
+    history: Annotated[Path, typer.Option(help="history.csv of the run: epochs and time.")],
+    machine: Annotated[str, typer.Option(help="What it was trained on, in words.")],
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
+) -> None:
+    """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
+    from fer_export import exporter
+    from fer_train import checkpoint as checkpoints
+    from fer_train import evaluate, models
+
+    loaded = checkpoints.load(checkpoint)
+    with progress_bar("decoding images") as progress:
+        validation, train = evaluate.load_split(loaded, data, progress=progress)
+    shipped = evaluate.evaluate_split(loaded.deployable(), validation, train)
+    plain = replace(loaded, spec=loaded.spec.replace(temperature=1.0))
+    uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SHIPPED.name
+    exported = exporter.export(checkpoint, "onnx", path, images=data / "validation")
+    path.with_name(f"{path.name}.parity.json").unlink()  # the verdict stands in the file too
+    spec = exporter.read_spec(exported.path)
+    path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
+    net = loaded.net()
+    figures = Figures(
+        shipped,
+        uncalibrated,
+        sum(p.numel() for p in net.parameters()),
+        models.multiply_adds(net, loaded.spec.input),
+        dict(spec.parity or {}),
+        path.stat().st_size,
+    )
+    with open(history, newline="", encoding="utf-8") as stream:
+        epochs = list(csv.DictReader(stream))
+    text = card(loaded, figures, epochs, machine)
+    (folder / CARD).write_text(text, encoding="utf-8")
+    print(f"{path}, {path.with_suffix('.json').name} and {CARD}: {path.stat().st_size:,} bytes")
+    print(json.dumps(figures.shipped.summary(), indent=2))
+
+
+def card(loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], machine: str) -> str:
+    """The model card as Markdown."""
+    spec = loaded.spec
+    hours = sum(float(row.get("seconds") or 0) for row in epochs) / 3600
+    return CARD_TEMPLATE.format(
+        architecture=spec.architecture,
+        arguments=json.dumps(dict(spec.architecture_args)),
+        size=f"{spec.input.height} x {spec.input.width}",
+        labels=", ".join(spec.labels),
+        parameters=f"{figures.parameters / 1e6:.2f} M",
+        multiply_adds=f"{figures.multiply_adds / 1e6:.1f} M",
+        megabytes=f"{figures.bytes / 1e6:.1f} MB",
+        command=_command(spec),
+        versions=", ".join(f"{k} {v}" for k, v in spec.provenance.versions.items()),
+        machine=machine,
+        epochs=len(epochs),
+        hours=f"{hours:.1f}",
+        created=spec.provenance.created or "unknown",
+        temperature=f"{spec.temperature:.3f}",
+        table=_table(figures.shipped),
+        calibration=_calibration(figures),
+        confusion=_confusion(figures.shipped),
+        parity=f"{figures.parity['smallest_tolerance']:.1e}",
+        parity_images=f"{figures.parity['images']:,}",
+    )
+
+
+def _command(spec: ModelSpec) -> str:
+    """`fer-train fit` with every choice that is not the default."""
+    from fer_train.compare import options_of
+    from fer_train.recipe import Recipe
+
+    recorded = spec.provenance.recipe
+    chosen = {
+        entry.name: recorded[entry.name]
+        for entry in fields(Recipe)
+        if entry.name in recorded and recorded[entry.name] != entry.default
+    }
+    return f"fer-train fit --data fer2013 --output run {options_of(chosen)}"
+
+
+def _table(evaluation: Evaluation) -> str:
+    report = evaluation.to_dict()
+    without = report["without_training_images"]
+    lines = [
+        f"| | all {report['metrics']['count']:,.0f} images | the "
+        f"{without['metrics']['count']:,.0f} whose content is not in Training |",
+        "|---|---|---|",
+    ]
+    for name in report["intervals_95"]:
+        cells = []
+        for each in (report, without):
+            low, high = each["intervals_95"][name]
+            cells.append(f"{each['metrics'][name]:.4f} ({low:.4f} to {high:.4f})")
+        lines.append(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _calibration(figures: Figures) -> str:
+    lines = ["| | expected calibration error | loss (nats) |", "|---|---|---|"]
+    for name, evaluation in (
+        ("before (temperature 1)", figures.uncalibrated),
+        ("after, as shipped", figures.shipped),
+    ):
+        found = evaluation.summary()
+        lines.append(f"| {name} | {found['calibration_error']:.4f} | {found['loss']:.4f} |")
+    return "\n".join(lines)
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    lines = [
+        "| labelled \\ predicted | " + " | ".join(evaluation.labels) + " |",
+        "|---|" + "---:|" * len(evaluation.labels),
+    ]
+    for label, row in zip(evaluation.labels, evaluation.confusion.tolist(), strict=True):
+        lines.append(f"| {label} | " + " | ".join(map(str, row)) + " |")
+    return "\n".join(lines)
+
+
+CARD_TEMPLATE = """\
+# Model card: the net that fer-runtime ships
+
+`{architecture}` {arguments}: {size} grey pixels in, seven classes out ({labels}).
+{parameters} parameters, {multiply_adds} multiply-adds an image, one ONNX file of {megabytes}.
+Written by `python -m fer_bench.ship`, which measured every figure below.
+
+**The weights are for research and evaluation only.** FER2013 was collected from the web without its
+subjects' consent and under unclear terms, so they are not covered by the code's licence.
+
+## What it is for, and what not
+
+It names the *apparent* expression of a face in a picture that is cropped to the face, in FER2013's
+seven categories. It does not know what a person feels, thinks or intends; the categories are a
+convention, and people do not agree on them. Use it to try the runtime, to compare with, to teach
+and to evaluate.
+
+Not for decisions about people: not for hiring, work, school, insurance or policing. In the European
+Union, inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)). Its bias
+between groups of people (age, sex, skin colour, culture, glasses, beards, scarves) is
+**unmeasured**: FER2013 carries no such labels, and its pictures are no fair sample of anybody.
+Faces turned away, covered, or badly lit, and pictures without a face, get a label and a probability
+all the same.
+
+## Data
+
+FER2013 (Goodfellow et al. 2013): trained on the Training split (28,709 images), every choice made
+on PublicTest (3,589; the epoch, the recipe and the temperature), PrivateTest not looked at. So the
+figures on PublicTest are on the bright side. 280 of PublicTest's images also stand in Training, 7
+of them under another label (`fer-train stats`); the second column leaves them out. The labels are
+noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013).
+
+## Training
+
+```
+{command}
+```
+
+{epochs} epochs in {hours} hours on {machine} ({versions}), {created}. What was tried
+besides, with its outcome: train/RESULTS.md in the repository.
+
+## Evaluation on PublicTest
+
+One pass an image, no test-time augmentation; 95 % bootstrap intervals over the images.
+
+{table}
+
+### Calibration
+
+Temperature {temperature}, fitted on PublicTest by least cross-entropy and part of the graph; it
+changes probabilities, never labels.
+
+{calibration}
+
+### Confusion matrix (images)
+
+{confusion}
+
+## Export
+
+ONNX, uint8 pixels in, logits and probabilities out, normalisation inside. Parity with PyTorch on
+{parity_images} inputs, noise and faces: the smallest tolerance that would have passed is {parity}
+of the logits' standard deviation (allowed: 1e-4). The verdict stands in the file: `fer-export
+inspect`.
+"""
+
+
+if __name__ == "__main__":
+    bound_spinning()
+    run_app(app)
