@@ -19,8 +19,8 @@ PACKAGES = {
     "fer_bench": ROOT / "benchmarks" / "fer_bench",
 }
 LEAN = {"numpy", "onnxruntime", "PIL", "simplejpeg", "typer", "rich"}
-TRAIN = {"torch", "torchvision", "pytorch_lightning", "torchmetrics", "matplotlib"}
-EXPORT = {"torch", "onnx", "onnxscript", "google"}
+TRAIN = {"torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "matplotlib"}
+EXPORT = {"torch", "onnx", "onnxscript", "google", "safetensors"}
 THIRD_PARTY = {
     "fer_runtime": LEAN,
     "fer_train": LEAN | TRAIN,

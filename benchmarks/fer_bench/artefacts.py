@@ -13,11 +13,12 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 @dataclass(frozen=True)
 class Artefacts:
-    """One net in three files: the checkpoint, and what the exporter made of it."""
+    """One net in four files: the checkpoint, and what the exporter made of it."""
 
     checkpoint: Path
     onnx: Path
     torchscript: Path
+    pt2: Path
 
 
 def make(folder: Path, checkpoint: Path | None = None) -> Artefacts:
@@ -27,9 +28,9 @@ def make(folder: Path, checkpoint: Path | None = None) -> Artefacts:
     source = checkpoint or untrained_checkpoint(folder / "untrained.pt")
     files = {
         name: exporter.export(source, name, folder / f"model{exporter.FORMATS[name].ending}").path
-        for name in ("onnx", "torchscript")
+        for name in exporter.FORMATS
     }
-    return Artefacts(source, files["onnx"], files["torchscript"])
+    return Artefacts(source, **files)
 
 
 def untrained_checkpoint(path: Path, seed: int = 0) -> Path:

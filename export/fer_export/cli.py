@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fer_runtime.console import EXIT_HELP, bound_spinning, run_app
 
 if TYPE_CHECKING:
+    from fer_export.loading import Foreign
     from fer_export.parity import ParityReport
 
 app = typer.Typer(
@@ -25,7 +27,12 @@ app = typer.Typer(
 
 PARITY_FAILED = 5
 
-CheckpointPath = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt.")]
+CheckpointPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT", help="A best.pt; or a state dict, with the options below."
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Default: beside the checkpoint.")
 ]
@@ -38,69 +45,143 @@ Tolerance = Annotated[
     typer.Option(help="Largest difference of logits, in standard deviations of the checkpoint's."),
 ]
 Agreement = Annotated[float, typer.Option(help="Least share of equal top-1.", min=0, max=1)]
+FOREIGN = "A file without a spec of its own"
 Architecture = Annotated[
-    str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
+    str | None,
+    typer.Option(
+        help="torchvision's name, timm:NAME, or package.module:factory, which is then imported.",
+        rich_help_panel=FOREIGN,
+    ),
+]
+Labels = Annotated[
+    str | None,
+    typer.Option(
+        help="Class names in the order of the logits: a file with one a line, or a,b,c.",
+        rich_help_panel=FOREIGN,
+    ),
+]
+ImageSize = Annotated[
+    str | None,
+    typer.Option(help="Side in pixels, or HEIGHTxWIDTH.", rich_help_panel=FOREIGN),
+]
+Channels = Annotated[
+    int | None, typer.Option(help="1 (grey) or 3 (RGB).", min=1, rich_help_panel=FOREIGN)
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="Per channel on the 0-1 scale: 0.5,0.5,0.5.", rich_help_panel=FOREIGN),
+]
+Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=FOREIGN)]
+NetArgs = Annotated[
+    str, typer.Option(help="The architecture's arguments, as JSON.", rich_help_panel=FOREIGN)
+]
+TrustPickle = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Open a pickled module. Executes code in it.",
+        rich_help_panel=FOREIGN,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-@app.command()
-def onnx(
-    checkpoint: CheckpointPath,
-    output: Output = None,
-    images: Images = None,
-    tolerance: Tolerance = 1e-4,
-    min_agreement: Agreement = 1.0,
-    architecture: Architecture = None,
-    as_json: Json = False,
-) -> None:
-    """Export to ONNX, which fer-infer runs without torch."""
-    _export("onnx", checkpoint, output, images, tolerance, min_agreement, architecture, as_json)
+def _export_command(name: str, formats: Sequence[str], text: str) -> None:
+    """Register one export command; all of them take the same options."""
+
+    def command(
+        checkpoint: CheckpointPath,
+        output: Output = None,
+        images: Images = None,
+        tolerance: Tolerance = 1e-4,
+        min_agreement: Agreement = 1.0,
+        as_json: Json = False,
+        architecture: Architecture = None,
+        labels: Labels = None,
+        image_size: ImageSize = None,
+        channels: Channels = None,
+        mean: Mean = None,
+        std: Std = None,
+        net_args: NetArgs = "{}",
+        trust_pickle: TrustPickle = False,
+    ) -> None:
+        from fer_export import exporter
+
+        foreign = _foreign(
+            architecture, labels, image_size, channels, mean, std, net_args, trust_pickle
+        )
+        for format_name in formats:
+            target = output
+            if output and len(formats) > 1:
+                target = output / f"{checkpoint.stem}{exporter.FORMATS[format_name].ending}"
+            done = exporter.export(
+                checkpoint, format_name, target, images=images, tolerance=tolerance,
+                min_agreement=min_agreement, foreign=foreign,
+                say=lambda text: print(text, file=sys.stderr, flush=True),
+            )  # fmt: skip
+            _show(done.report, f"{done.path} against {checkpoint}", as_json)
+            size = done.path.stat().st_size
+            print(f"wrote {done.path} ({size:,} bytes) and {done.report_path}", file=sys.stderr)
+
+    command.__doc__ = text
+    app.command(name)(command)
 
 
-@app.command()
-def torchscript(
-    checkpoint: CheckpointPath,
-    output: Output = None,
-    images: Images = None,
-    tolerance: Tolerance = 1e-4,
-    min_agreement: Agreement = 1.0,
-    architecture: Architecture = None,
-    as_json: Json = False,
-) -> None:
-    """Export to TorchScript, for torch.jit.load (deprecated by PyTorch since 2.11).
+_export_command("onnx", ["onnx"], "Export to ONNX, which fer-infer runs without torch.")
+_export_command(
+    "torchscript",
+    ["torchscript"],
+    """Export to TorchScript, for torch.jit.load.
 
-    Loading TorchScript executes the code inside the file.
-    """
-    _export(
-        "torchscript", checkpoint, output, images, tolerance, min_agreement, architecture, as_json
-    )
+    PyTorch deprecates it since 2.11; pt2 is what follows it. Loading TorchScript executes the code
+    inside the file.
+    """,
+)
+_export_command(
+    "pt2",
+    ["pt2"],
+    """Export to a program of torch.export (.pt2), for torch.export.load.
+
+    Loading a .pt2 unpickles its constants, which can execute code.
+    """,
+)
+_export_command(
+    "all", ["onnx", "torchscript", "pt2"], "Export to every format; --output is then a folder."
+)
 
 
 @app.command()
 def verify(
     checkpoint: CheckpointPath,
-    artefact: Annotated[Path, typer.Argument(metavar="ARTEFACT", help=".onnx or .torchscript.")],
+    artefact: Annotated[
+        Path, typer.Argument(metavar="ARTEFACT", help=".onnx, .torchscript or .pt2.")
+    ],
     images: Images = None,
     tolerance: Tolerance = 1e-4,
     min_agreement: Agreement = 1.0,
-    architecture: Architecture = None,
     as_json: Json = False,
+    architecture: Architecture = None,
+    labels: Labels = None,
+    image_size: ImageSize = None,
+    channels: Channels = None,
+    mean: Mean = None,
+    std: Std = None,
+    net_args: NetArgs = "{}",
+    trust_pickle: TrustPickle = False,
 ) -> None:
     """Compare an artefact with its checkpoint anew; its verdict and spec as well.
 
-    Loading TorchScript executes the code inside the file.
+    Loading TorchScript or .pt2 can execute code inside the file.
     """
     from fer_export import exporter
 
-    report = exporter.verify(
-        checkpoint,
-        artefact,
-        images=images,
-        tolerance=tolerance,
-        min_agreement=min_agreement,
-        factory=architecture,
+    foreign = _foreign(
+        architecture, labels, image_size, channels, mean, std, net_args, trust_pickle
     )
+    report = exporter.verify(
+        checkpoint, artefact, images=images, tolerance=tolerance, min_agreement=min_agreement,
+        foreign=foreign,
+    )  # fmt: skip
     _show(report, f"{artefact} against {checkpoint}", as_json)
     raise typer.Exit(0 if report else PARITY_FAILED)
 
@@ -131,31 +212,54 @@ def main() -> None:
     run_app(app)
 
 
-def _export(
-    format_name: str,
-    checkpoint: Path,
-    output: Path | None,
-    images: Path | None,
-    tolerance: float,
-    min_agreement: float,
+def _foreign(
     architecture: str | None,
-    as_json: bool,
-) -> None:
-    from fer_export import exporter
+    labels: str | None,
+    image_size: str | None,
+    channels: int | None,
+    mean: str | None,
+    std: str | None,
+    net_args: str,
+    trust_pickle: bool,
+) -> Foreign:
+    from fer_export.loading import Foreign, labels_from
 
-    done = exporter.export(
-        checkpoint,
-        format_name,
-        output,
-        images=images,
-        tolerance=tolerance,
-        min_agreement=min_agreement,
-        factory=architecture,
-        say=lambda text: print(text, file=sys.stderr, flush=True),
+    height, _, width = (image_size or "").lower().partition("x")
+    return Foreign(
+        architecture=architecture,
+        labels=labels_from(labels) if labels else (),
+        image_size=(_whole(height), _whole(width or height)) if image_size else None,
+        channels=channels,
+        mean=_numbers("--mean", mean),
+        std=_numbers("--std", std),
+        net_args=_object(net_args),
+        trust_pickle=trust_pickle,
     )
-    _show(done.report, f"{done.path} against {checkpoint}", as_json)
-    size = done.path.stat().st_size
-    print(f"wrote {done.path} ({size:,} bytes) and {done.report_path}", file=sys.stderr)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise typer.BadParameter(f"{text!r} is no number of pixels.", param_hint="--image-size")
+    return int(text)
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}; say one number per channel, as 0.5,0.5,0.5.", param_hint=option
+        ) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError:
+        found = None
+    if not isinstance(found, dict):
+        raise typer.BadParameter(f"{text!r} is no JSON object.", param_hint="--net-args")
+    return found
 
 
 def _show(report: ParityReport, title: str, as_json: bool) -> None:

@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fer_export import inputs, parity, runners, to_onnx, to_torchscript
+from fer_export import inputs, parity, runners, to_exported_program, to_onnx, to_torchscript
+from fer_export.loading import Foreign, load
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.spec import ModelSpec
-from fer_train import checkpoint as checkpoints
 from fer_train.models import Deployable
 
 Say = Callable[[str], None]
@@ -48,6 +48,13 @@ FORMATS: Mapping[str, Format] = {
         to_torchscript.weights_sha256,
         runners.torchscript,
     ),
+    "pt2": Format(
+        ".pt2",
+        to_exported_program.convert,
+        to_exported_program.embed,
+        to_exported_program.weights_sha256,
+        runners.exported_program,
+    ),
 }
 """Command -> format; adding an exporter touches its module and this table."""
 
@@ -69,13 +76,13 @@ def export(
     images: Path | None = None,
     tolerance: float = parity.TOLERANCE,
     min_agreement: float = 1.0,
-    factory: str | None = None,
+    foreign: Foreign | None = None,
     say: Say = lambda _: None,
 ) -> Exported:
     """Export a checkpoint with proof of parity on noise and, if given, the images of a folder.
 
     `output` defaults to the checkpoint's name with the format's ending. Writes `output` and
-    `output.parity.json`. `factory` is the `package.module:factory` that may be imported.
+    `output.parity.json`. `foreign` says what a file without a spec of its own does not.
 
     Raises:
         ModelFileError: an unusable checkpoint, or a net that cannot be exported.
@@ -83,7 +90,7 @@ def export(
         DataError: the output cannot be written, or the images cannot be read.
     """
     chosen = FORMATS[format_name]
-    loaded = checkpoints.load(checkpoint, factory=factory)
+    loaded = load(checkpoint, foreign)
     target = output or checkpoint.with_suffix(chosen.ending)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
@@ -112,7 +119,7 @@ def verify(
     images: Path | None = None,
     tolerance: float = parity.TOLERANCE,
     min_agreement: float = 1.0,
-    factory: str | None = None,
+    foreign: Foreign | None = None,
 ) -> parity.ParityReport:
     """Compare an artefact with its checkpoint anew, and its spec and verdict with what they say.
 
@@ -120,7 +127,7 @@ def verify(
         ModelFileError: a file that cannot be used, or of a kind that has no runner.
     """
     chosen = format_of(artefact)
-    loaded = checkpoints.load(checkpoint, factory=factory)
+    loaded = load(checkpoint, foreign)
     spec = read_spec(artefact)
     failures = _spec_failures(loaded.spec, spec)
     recorded = (spec.parity or {}).get("artefact_sha256")

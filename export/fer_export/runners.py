@@ -35,6 +35,13 @@ def torchscript(path: Path) -> Runner:
     return _torch_runner(to_torchscript.load(path))
 
 
+def exported_program(path: Path) -> Runner:
+    """A `.pt2` file; loading it unpickles constants, which can execute code."""
+    from fer_export import to_exported_program
+
+    return _torch_runner(to_exported_program.load(path).module())
+
+
 def onnx(path: Path) -> Runner:
     """An ONNX file on the CPU, through the runtime's own session."""
     session = Session.open(path, provider="cpu")

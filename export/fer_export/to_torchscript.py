@@ -54,14 +54,14 @@ def weights_sha256(path: Path) -> str:
 
     digest = hashlib.sha256()
     with zipfile.ZipFile(path) as archive:
-        entries = sorted(archive.namelist(), key=_inner)
+        entries = sorted(archive.namelist(), key=inner_name)
         for entry in entries:
-            if not _inner(entry).startswith(("extra/", ".data/")) and ".debug_pkl" not in entry:
-                digest.update(_inner(entry).encode() + b"\0" + archive.read(entry))
+            if not inner_name(entry).startswith(("extra/", ".data/")) and ".debug_pkl" not in entry:
+                digest.update(inner_name(entry).encode() + b"\0" + archive.read(entry))
     return digest.hexdigest()
 
 
-def _inner(entry: str) -> str:
+def inner_name(entry: str) -> str:
     """An entry's name below the archive's own top folder, which is called after the file."""
     return entry.partition("/")[2]
 

@@ -22,7 +22,7 @@ from fer_runtime.spec import METADATA_KEY
 from fer_train import checkpoint
 from fer_train.evaluate import predict
 
-ARTEFACTS = ("onnx", "torchscript")
+ARTEFACTS = ("onnx", "torchscript", "pt2")
 
 
 def artefact_of(exported: Artefacts, name: str, folder: Path) -> Path:

@@ -161,6 +161,9 @@ ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
     "softmax": lambda: nn.Softmax(dim=1),
 }
 
+TIMM = "timm:"
+"""Before the name of a net in the package timm."""
+
 ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
     "compact_cnn": compact_cnn,
     "simple_cnn": simple_cnn,
@@ -171,13 +174,15 @@ ARCHITECTURES: Mapping[str, Callable[..., nn.Module]] = {
 def build(
     architecture: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]
 ) -> nn.Module:
-    """The untrained net of a name: one of ours, torchvision's, or `package.module:factory`.
+    """The untrained net of a name: ours, torchvision's, `timm:NAME`, or `package.module:factory`.
 
     A user's factory is called like ours: `factory(InputSpec, classes, **arguments)`.
 
     Raises:
         ModelSpecError: an unknown name, or arguments that this net does not take.
     """
+    if architecture.startswith(TIMM):
+        return _timm(architecture.removeprefix(TIMM), spec, classes, arguments)
     if ":" in architecture:
         factory: Callable[..., nn.Module] = _import_factory(architecture)
     elif architecture in ARCHITECTURES:
@@ -190,6 +195,32 @@ def build(
         return factory(spec, classes, **arguments)
     except TypeError as error:
         raise ModelSpecError(f"{architecture} cannot be built: {error}") from None
+
+
+def published_arguments(architecture: str) -> dict[str, Any]:
+    """What `build` must be told so that a net is as its library publishes it, for its weights."""
+    if ":" in architecture or architecture in ARCHITECTURES:
+        return {}
+    from fer_train import torchvision_nets
+
+    return {"small_input": False} if torchvision_nets.is_known(architecture) else {}
+
+
+def _timm(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """A net of the package timm, where that is installed."""
+    try:
+        import timm
+    except ImportError:
+        raise ModelSpecError(
+            f"{TIMM}{name} needs the package timm, which is not there: pip install timm."
+        ) from None
+    try:
+        net: nn.Module = timm.create_model(
+            name, num_classes=classes, in_chans=spec.channels, **arguments
+        )
+    except (RuntimeError, TypeError) as error:
+        raise ModelSpecError(f"{TIMM}{name} cannot be built: {error}") from None
+    return net
 
 
 def _import_factory(name: str) -> Callable[..., nn.Module]:

@@ -20,26 +20,33 @@ def build(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]
     """An untrained torchvision classifier.
 
     `dropout` is taken where the net has dropout before its head. For sides up to 96 pixels the
-    first convolution keeps the resolution (stride 1), and a ResNet's first pooling is left out.
+    first convolution keeps the resolution (stride 1), and a ResNet's first pooling is left out;
+    `small_input` True or False decides that instead of the size, False being the published net.
 
     Raises:
         ModelSpecError: an unknown name, or arguments that this net does not take.
     """
-    if name not in models.list_models(module=models):
+    if not is_known(name):
         raise ModelSpecError(
             f"Unknown architecture {name!r}; ours are compact_cnn and simple_cnn; torchvision's "
             f"{', '.join(models.list_models(module=models)[:6])} … (see "
             "torchvision.models.list_models()), your own are package.module:factory."
         )
     extra = dict(arguments)
+    small = extra.pop("small_input", max(spec.height, spec.width) <= SMALL_SIDE)
     if name in ("googlenet", "inception_v3"):
         extra = {"aux_logits": False, "init_weights": False, **extra}
     try:
         net = models.get_model(name, weights=None, num_classes=classes, **extra)
     except TypeError as error:
         raise ModelSpecError(f"{name} cannot be built: {error}") from None
-    _adapt_first_convolution(net, spec)
+    _adapt_first_convolution(net, spec, small)
     return net  # type: ignore[no-any-return]  # torchvision is untyped
+
+
+def is_known(name: str) -> bool:
+    """Whether torchvision has a classifier of this name."""
+    return name in models.list_models(module=models)
 
 
 def load_pretrained(net: nn.Module, name: str) -> None:
@@ -52,7 +59,7 @@ def load_pretrained(net: nn.Module, name: str) -> None:
         ModelFileError: the weights are not cached and cannot be downloaded.
         ModelSpecError: not a torchvision net.
     """
-    if name not in models.list_models(module=models):
+    if not is_known(name):
         raise ModelSpecError(f"--pretrained is for torchvision's nets, and {name!r} is none.")
     try:
         weights = models.get_model_weights(name).DEFAULT.get_state_dict(progress=False)
@@ -76,9 +83,8 @@ def _first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
     raise ModelSpecError("The net has no convolution, so it cannot be adapted to its input.")
 
 
-def _adapt_first_convolution(net: nn.Module, spec: InputSpec) -> None:
+def _adapt_first_convolution(net: nn.Module, spec: InputSpec, small: bool) -> None:
     name, layer = _first_convolution(net)
-    small = max(spec.height, spec.width) <= SMALL_SIDE
     overlaps = layer.kernel_size[0] > layer.stride[0]  # else it cuts patches, as in ConvNeXt
     stride = (1, 1) if small and overlaps else layer.stride
     if (layer.in_channels, layer.stride) != (spec.channels, stride):
