@@ -186,6 +186,23 @@ def verify(
     raise typer.Exit(0 if report else PARITY_FAILED)
 
 
+@app.command("attach-spec")
+def attach_spec(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX file made elsewhere.")],
+    spec: Annotated[Path, typer.Option(help="ModelSpec as JSON; fer-infer shows one to fill in.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: FILE's stem with .fer.onnx.")
+    ] = None,
+) -> None:
+    """Put a spec into a foreign ONNX file, so that fer-infer runs it; the file itself stays."""
+    from fer_export import exporter
+    from fer_runtime.spec import ModelSpec
+
+    target = output or file.with_suffix(".fer.onnx")
+    exporter.attach_spec(file, ModelSpec.read(spec), target)
+    print(f"wrote {target}", file=sys.stderr)
+
+
 @app.command()
 def inspect(
     file: Annotated[

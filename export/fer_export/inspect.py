@@ -75,6 +75,7 @@ def _onnx(path: Path) -> Inspection:
         "outputs": [_signature(entry) for entry in model.graph.output],
         "operators": dict(operators.most_common()),
         "parameters": parameters,
+        "external_data": _external(model),
     }
     return Inspection(path, "ONNX", size, ModelSpec.from_json(text) if text else None, facts)
 
@@ -117,6 +118,18 @@ def _signature(entry: Any) -> str:
     name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
     sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
     return f"{entry.name}: {name} ({', '.join(sizes)})"
+
+
+def _external(model: Any) -> list[str]:
+    """The files beside the model that hold its weights, as it names them; they are not opened."""
+    return sorted(
+        {
+            pair.value
+            for entry in model.graph.initializer
+            for pair in entry.external_data
+            if pair.key == "location"
+        }
+    )
 
 
 def _count(dims: Any) -> int:
