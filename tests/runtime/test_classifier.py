@@ -153,12 +153,12 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, no $FER_MODEL, and a package that ships no model; returns where
     the shipped one would lie."""
     package, current = tmp_path / "package", tmp_path / "current"
-    (package / "models").mkdir(parents=True)
+    package.mkdir()
     current.mkdir()
     monkeypatch.chdir(current)
     monkeypatch.delenv("FER_MODEL", raising=False)
-    monkeypatch.setattr(module, "__file__", str(package / "classifier.py"))
-    return package / "models"
+    monkeypatch.setattr(module, "SHIPPED", package / "shipped.onnx")
+    return package
 
 
 def test_the_model_is_found_in_order(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,6 @@ def test_the_model_is_found_in_order(nowhere: Path, monkeypatch: pytest.MonkeyPa
     for hint in ("--model FILE", "FER_MODEL", "best.onnx", "fer-export onnx best.pt"):
         assert hint in str(caught.value)
     (nowhere / "shipped.onnx").touch()
-    (nowhere / "shipped.json").touch()
     assert find_model() == nowhere / "shipped.onnx"
     Path("best.onnx").touch()
     assert find_model() == Path("best.onnx")

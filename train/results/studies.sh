@@ -1,8 +1,8 @@
 #!/bin/sh
 # Every study of train/RESULTS.md on FER2013: `sh train/results/studies.sh fer2013 studies`, where
 # fer2013 is the data set and studies the folder for the runs. Started again, it goes on where it
-# was broken off. Short runs (3 epochs, two seeds): they rank settings, they are not the best to be
-# had of them.
+# was broken off. Short runs of 3 epochs: they rank settings, and are not the best to be had of them.
+# Where one seed is run, another can be added: change --seeds and start again.
 set -eu
 data=$1 runs=$2
 mkdir -p "$runs"
@@ -15,16 +15,16 @@ study() {
   cp "$runs/$name/compare.json" "$(dirname "$0")/$name.json"
 }
 simple() {
-  study "$@" --architecture simple_cnn --epochs 3 --seeds 0,1
+  study "$@" --architecture simple_cnn --epochs 3
 }
 
-simple activation --vary activation=relu,leaky_relu,tanh,sigmoid,softmax
-simple batch_norm --vary batch-norm=yes,no
-simple optimizer --vary optimizer=sgd,adam --vary lr=0.05,0.001
-simple scheduler --vary scheduler=step,onecycle --step-size 1
-simple augmentation --vary augment=none,light,standard
-simple sampler --vary sampler=shuffle,stratified,balanced
-simple dropout --vary dropout=0,0.3,0.5
-simple batch_size --vary batch-size=16,32,128
+simple activation --seeds 0,1 --vary activation=relu,leaky_relu,tanh,sigmoid,softmax
+simple batch_norm --seeds 0,1 --vary batch-norm=yes,no
+simple optimizer --seeds 0,1 --vary optimizer=sgd,adam --vary lr=0.05,0.001
+simple scheduler --seeds 0,1 --vary scheduler=step,onecycle --step-size 1
+simple augmentation --seeds 0 --vary augment=none,light,standard
+simple sampler --seeds 0 --vary sampler=shuffle,stratified,balanced
+simple dropout --seeds 0 --vary dropout=0,0.3,0.5
+simple batch_size --seeds 0 --vary batch-size=16,32,128
 study resnet18 --architecture resnet18 --epochs 2 --seeds 0 --batch-size 128 \
   --vary "freeze-until=layer4,"

@@ -1,0 +1,65 @@
+"""The model that comes with the package: there, whole, within its limits, and used by default."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from fer_runtime.classifier import SHIPPED, Classifier
+from fer_runtime.cli import infer_app
+from fer_runtime.spec import ModelSpec
+
+
+@pytest.fixture
+def nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder without best.onnx, no $FER_MODEL, and no network."""
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FER_MODEL", raising=False)
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    return tmp_path
+
+
+def test_it_loads_without_a_path_and_tells_what_it_is(nothing_else: Path) -> None:
+    classifier = Classifier.load(provider="cpu")
+    spec = classifier.spec
+    assert spec.labels == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    assert spec.input.shape == (1, 48, 48)
+    assert spec.parity is not None and spec.parity["passed"] is True
+    assert spec.provenance.dataset == "fer2013"
+    many = classifier.predict_batch(np.random.default_rng(0).integers(0, 256, (5, 60, 50), "uint8"))
+    assert all(sum(p.probabilities.values()) == pytest.approx(1, abs=1e-5) for p in many)
+
+
+def test_command_uses_it_and_says_so(nothing_else: Path) -> None:
+    Image.new("L", (48, 48), 90).save(nothing_else / "photo.jpg")
+    outcome = CliRunner().invoke(infer_app, ["photo.jpg", "--provider", "cpu", "--json"])
+    assert outcome.exit_code == 0
+    assert json.loads(outcome.stdout)["label"] in Classifier.load(provider="cpu").spec.labels
+    assert f"model {SHIPPED} on" in outcome.stderr
+
+
+def test_its_spec_and_card_lie_beside_it() -> None:
+    spec = ModelSpec.read(SHIPPED.with_suffix(".json"))
+    assert spec == Classifier.load(SHIPPED, provider="cpu").spec
+    card = (SHIPPED.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for words in ("research and evaluation only", "Article 5(1)(f)", "**unmeasured**", "apparent"):
+        assert words in card.replace("*apparent*", "apparent")
+    recorded = spec.provenance.metrics["validation"]["accuracy"]
+    assert f"| accuracy | {recorded:.4f} (" in card
+
+
+def test_it_is_small_and_stands_alone() -> None:
+    files = {path.name: path.stat().st_size for path in SHIPPED.parent.iterdir()}
+    assert set(files) == {"compact_cnn.onnx", "compact_cnn.json", "MODEL_CARD.md"}
+    assert sum(files.values()) <= 4e6
