@@ -27,7 +27,7 @@ def deployable(grey: InputSpec, seed: int) -> models.Deployable:
 
 def test_loss_is_the_divergence_from_the_teacher(grey: InputSpec) -> None:
     student, teacher = deployable(grey, 0), deployable(grey, 1)
-    module = FerModule(student, Recipe(distillation_temperature=3.0), [10] * 7, teacher)
+    module = FerModule(student, Recipe(distillation_temperature=3.0), [10] * 7, [teacher])
     inputs = torch.randn(5, 1, 48, 48)
     with torch.no_grad():
         logits, wanted = student.net(inputs), teacher.net(inputs)
@@ -37,8 +37,18 @@ def test_loss_is_the_divergence_from_the_teacher(grey: InputSpec) -> None:
         assert module._distillation_loss(wanted, inputs) == pytest.approx(0, abs=1e-6)
 
 
+def test_several_teachers_are_followed_in_their_mean(grey: InputSpec) -> None:
+    student, *teachers = (deployable(grey, seed) for seed in range(3))
+    recipe = Recipe(distillation_temperature=1.0)
+    module = FerModule(student, recipe, [10] * 7, teachers)
+    inputs = torch.randn(5, 1, 48, 48)
+    with torch.no_grad():
+        mean = torch.stack([functional.softmax(t.net(inputs), 1) for t in teachers]).mean(0)
+        assert module._distillation_loss(mean.log(), inputs) == pytest.approx(0, abs=1e-6)
+
+
 def test_teacher_is_no_part_of_the_weights(grey: InputSpec) -> None:
-    module = FerModule(deployable(grey, 0), Recipe(), [10] * 7, deployable(grey, 1))
+    module = FerModule(deployable(grey, 0), Recipe(), [10] * 7, [deployable(grey, 1)])
     alone = FerModule(deployable(grey, 0), Recipe(), [10] * 7)
     assert set(module.state_dict()) == set(alone.state_dict())
 

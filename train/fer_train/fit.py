@@ -208,20 +208,20 @@ def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:
     models.freeze_until(net, recipe.freeze_until)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
-    teacher = _teacher(recipe, spec) if recipe.teacher else None
-    return FerModule(deployable, recipe, list(train.counts().values()), teacher)
+    teachers = [_teacher(path, recipe, spec) for path in recipe.teacher.split(",") if path]
+    return FerModule(deployable, recipe, list(train.counts().values()), teachers)
 
 
-def _teacher(recipe: Recipe, spec: ModelSpec) -> models.Deployable:
-    loaded = checkpoint.load(Path(recipe.teacher), factory=recipe.architecture)
+def _teacher(path: str, recipe: Recipe, spec: ModelSpec) -> models.Deployable:
+    loaded = checkpoint.load(Path(path), factory=recipe.architecture)
     if loaded.spec.labels != spec.labels:
         raise DataError(
-            f"The teacher {recipe.teacher} knows the labels {', '.join(loaded.spec.labels)}; the "
+            f"The teacher {path} knows the labels {', '.join(loaded.spec.labels)}; the "
             f"data set has {', '.join(spec.labels)}."
         )
     if loaded.spec.input != spec.input:
         raise DataError(
-            f"The teacher {recipe.teacher} takes other inputs (size, channels, mean or std) than "
+            f"The teacher {path} takes other inputs (size, channels, mean or std) than "
             "this run; train both on the same data with the same --image-size and --channels."
         )
     return loaded.deployable()

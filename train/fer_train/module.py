@@ -29,12 +29,12 @@ class FerModule(pl.LightningModule):
         deployable: Deployable,
         recipe: Recipe,
         counts: Sequence[int],
-        teacher: Deployable | None = None,
+        teachers: Sequence[Deployable] = (),
     ) -> None:
-        """`counts` are the training images per class; `teacher` sees what the net sees."""
+        """`counts` are the training images per class; `teachers` see what the net sees."""
         super().__init__()
         # In a tuple, so that it is no part of this module's weights.
-        self.teacher: tuple[Deployable, ...] = (teacher,) if teacher else ()
+        self.teachers = tuple(teachers)
         self.most_predicted: tuple[int, float] | None = None
         self.deployable = deployable
         self.recipe = recipe
@@ -65,7 +65,7 @@ class FerModule(pl.LightningModule):
         loss = self._loss(logits, targets)
         if share < 1:
             loss = share * loss + (1 - share) * self._loss(logits, targets[partners])
-        if self.teacher:
+        if self.teachers:
             weight = self.recipe.distillation
             loss = (1 - weight) * loss + weight * self._distillation_loss(logits, inputs)
         self.train_loss.update(loss.detach())
@@ -82,7 +82,7 @@ class FerModule(pl.LightningModule):
         self.validation_confusion.update(logits.argmax(1), targets)
 
     def on_fit_start(self) -> None:
-        for teacher in self.teacher:
+        for teacher in self.teachers:
             teacher.to(self.device).to(memory_format=torch.channels_last).eval()
         self._start = [p.detach().clone() for p in self.parameters() if p.requires_grad]
 
@@ -144,7 +144,7 @@ class FerModule(pl.LightningModule):
         )
 
     def _distillation_loss(self, logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Divergence of the softened outputs from the teacher's, on the same augmented images.
+        """Divergence of the softened outputs from the teachers' mean, on the same augmented images.
 
         Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; the same views
         for both, as Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
@@ -152,12 +152,11 @@ class FerModule(pl.LightningModule):
         """
         temperature = self.recipe.distillation_temperature
         with torch.no_grad():
-            wanted = self.teacher[0].net(inputs).float()
+            wanted = torch.stack(
+                [functional.softmax(t.net(inputs).float() / temperature, 1) for t in self.teachers]
+            ).mean(0)
         return temperature**2 * functional.kl_div(
-            functional.log_softmax(logits.float() / temperature, 1),
-            functional.log_softmax(wanted / temperature, 1),
-            reduction="batchmean",
-            log_target=True,
+            functional.log_softmax(logits.float() / temperature, 1), wanted, reduction="batchmean"
         )
 
     def _step_seed(self, purpose: int) -> int:

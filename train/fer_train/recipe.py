@@ -132,7 +132,9 @@ class Recipe:
         "none", "Weight of each class in the loss: none, or balanced (n / (classes * count)).",
         ("none", "balanced"),
     )  # fmt: skip
-    teacher: str = _choice("", "Distil from this checkpoint: follow its outputs too.")
+    teacher: str = _choice(
+        "", "Distil: follow the outputs of this checkpoint too (a.pt,b.pt: their mean)."
+    )
     distillation: float = _choice(0.7, "Weight of the teacher's outputs against the labels'.")
     distillation_temperature: float = _choice(2.0, "Softens both outputs.", above=0)
     ema: float = _choice(0.0, "Decay of averaged weights, which are then validated; 0 is off.")
