@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,7 @@ def test_background_d3_a_grid_is_every_combination() -> None:
         (["drop=0,1"], "has no 'drop'"),
         (["lr=0.1,fast"], "lr is 'fast'; it must be a float"),
         (["lr=0.1", "lr=0.2"], "stands twice"),
+        (["lr=0.01,0.010"], "gives a value twice"),
         (["seed=0,1"], "varied by --seeds"),
     ],
 )
@@ -64,7 +66,7 @@ def test_failed_runs_are_rows_and_not_the_end(finished: tuple[Path, Comparison])
     failed = [outcome for outcome in comparison.outcomes if outcome.error]
     assert len(comparison.outcomes) == 8
     assert {outcome.settings["lr"] for outcome in failed} == {1e6} and len(failed) == 4
-    assert all("--lr 100000" in str(outcome.error) for outcome in failed)
+    assert all("try --lr 1" in str(outcome.error) for outcome in failed)
     assert all(0 < o.figures["accuracy"] < 1 for o in comparison.outcomes if not o.error)
 
 
@@ -118,6 +120,35 @@ def test_resume_keeps_what_is_done_and_adds_settings(
     other = Recipe(**{**SMALL.to_dict(), "epochs": 3})
     with pytest.raises(DataError, match=r"made with another epochs \(2\)"):
         comparing.compare(dataset, tmp_path / "runs", other, ["lr=0.01"], [0], resume=True)
+
+
+def test_resume_needs_the_same_images(dataset: Path, tmp_path: Path) -> None:
+    comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
+    shutil.copytree(dataset, tmp_path / "faces")
+    next((tmp_path / "faces" / "test" / "sad").iterdir()).unlink()
+    with pytest.raises(DataError, match="was made on other images"):
+        comparing.compare(
+            tmp_path / "faces", tmp_path / "runs", SMALL, ["lr=0.01"], [0], resume=True
+        )
+
+
+def test_error_of_the_machine_is_tried_again(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(comparing.fit, "run", full)
+        first = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
+    assert first.outcomes[0].error == "CUDA out of memory"
+    again = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0], resume=True)
+    assert again.outcomes[0].error is None
+
+
+def test_values_that_differ_late_have_folders_of_their_own() -> None:
+    names = {comparing.slug({"lr": value}) for value in (0.1, 0.1000001, 0.01, 1e-9)}
+    assert names == {"lr=0.1", "lr=0.1000001", "lr=0.01", "lr=1e-09"}
 
 
 def test_broken_off_run_goes_on_and_ends_where_an_unbroken_one_does(

@@ -78,6 +78,10 @@ def test_csv_without_a_split_is_none(csv_file: Path, grey: InputSpec) -> None:
         ("a,b\n1,2\n", "no column 'emotion'"),
         ("emotion,pixels,Usage\n9,0 0 0 0,Training\n", "line 2: emotion is '9'"),
         ("emotion,pixels,Usage\n1,0 0 0,Training\n", "3 pixels make no square"),
+        ("emotion,pixels,Usage\n1,0,training\n", "line 2: Usage is 'training'"),
+        ("emotion,pixels,Usage\n1,0,Training\n3,1 2\n", "line 3: Usage is ''"),
+        ("Usage,emotion,pixels\nTraining\n", "line 2: emotion is ''"),
+        ("emotion,pixels,Usage\n1,0,Training\n", "has no train image of angry"),
         ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "numbers from 0 to 255"),
         ("emotion,pixels,Usage\n1,a b c d,Training\n", "numbers from 0 to 255"),
     ],
@@ -94,6 +98,20 @@ def test_empty_class_is_named(tmp_path: Path, grey: InputSpec) -> None:
         (tmp_path / "train" / label).mkdir(parents=True)
     with pytest.raises(DataError, match="happy holds no image"):
         data.load_split(tmp_path, "train", grey, data.labels_of(tmp_path))
+
+
+def test_missing_class_folder_is_named(dataset: Path, grey: InputSpec) -> None:
+    with pytest.raises(DataError, match="validation has no folder for the class bored"):
+        data.load_split(dataset, "validation", grey, (*data.labels_of(dataset), "bored"))
+
+
+def test_name_that_is_no_text_is_refused_before_training(tmp_path: Path, grey: InputSpec) -> None:
+    for label in ("happy", "sad"):
+        (tmp_path / "train" / label).mkdir(parents=True)
+        (tmp_path / "train" / label / "a.jpg").touch()
+    (tmp_path / "train" / "sad" / "b\udcff.jpg").touch()
+    with pytest.raises(DataError, match=r"b\\udcff\.jpg' in .* has a name that is no text"):
+        data.load_split(tmp_path, "train", grey, ("happy", "sad"))
 
 
 def test_unknown_class_is_named(dataset: Path, grey: InputSpec) -> None:

@@ -86,5 +86,9 @@ def test_test_split_of_a_run_whose_splits_were_made(dataset: Path, tmp_path: Pat
     assert repeated is not None
     saved = [(tmp_path / run / "split.csv").read_text("utf-8") for run in ("run", "again")]
     assert saved[0] == saved[1]
+    other = Recipe(**{**SMALL.to_dict(), "split": "0.6,0.2,0.2", "split_seed": 1})
+    assert fit(root, tmp_path / "other", other, Leg(show=False))
+    with pytest.raises(DataError, match="is not the split that this checkpoint was trained with"):
+        evaluate.load_split(found, root, "test", split_file=tmp_path / "other/split.csv")
     with pytest.raises(DataError, match="no split 'dev'; they are train, validation, test"):
         evaluate.load_split(found, root, "dev")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -144,6 +145,21 @@ def test_resume_needs_the_same_run(run: FitResult, dataset: Path, tmp_path: Path
         fit(dataset, run.best.parent, recipe(lr=0.01), resume=True)
 
 
+def test_resume_needs_the_same_images(run: FitResult, dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(run.best.parent, tmp_path / "run")
+    shutil.copytree(dataset, tmp_path / "faces")
+    next((tmp_path / "faces" / "test" / "sad").iterdir()).unlink()
+    before = (tmp_path / "run" / "last.pt").read_bytes()
+    with pytest.raises(DataError, match="was started on other images"):
+        fit(tmp_path / "faces", tmp_path / "run", recipe(), resume=True)
+    assert (tmp_path / "run" / "last.pt").read_bytes() == before
+
+
+def test_made_and_saved_split_exclude_one_another() -> None:
+    with pytest.raises(DataError, match="give one of them"):
+        recipe(split="0.8", split_file="split.csv")
+
+
 def test_time_limit_ends_a_leg_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
     recipe_of_many = recipe(epochs=1000)
     result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3))
@@ -186,6 +202,8 @@ def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
         ("monitor", "f1", "val_macro_f1"),
         ("lr", 0.0, "lr is 0.0"),
         ("epochs", 0, "epochs is 0"),
+        ("lr", float("inf"), "lr is inf; it must be a number"),
+        ("distillation", 1.5, r"distillation is 1\.5; it must be from 0 to 1"),
     ],
 )
 def test_wrong_recipes_are_named(field: str, value: object, message: str) -> None:

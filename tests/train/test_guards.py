@@ -73,6 +73,16 @@ def test_loss_that_explodes_stops_but_one_wild_batch_does_not() -> None:
             step(guard, index, 60.0)
 
 
+def test_loss_that_explodes_in_an_epoch_of_few_steps_stops_at_its_end(grey: InputSpec) -> None:
+    guard = guards.Guard(Recipe(), 7, [{"epoch": 1, "train_loss": 2.4e7, "val_loss": 20.0}])
+    spec = ModelSpec(labels=artefacts.LABELS, input=grey, architecture="simple_cnn")
+    net = models.build("simple_cnn", grey, 7, {"width": 8})
+    module = FerModule(models.Deployable(net, spec), Recipe(), [10] * 7)
+    trainer: Any = None
+    with pytest.raises(TrainingError, match=r"loss is 2\.4e\+07 over epoch 1, where guessing"):
+        guard.on_train_epoch_end(trainer, module)
+
+
 CAUSES = [
     ({"train_loss": 9.0, "val_loss": 9.0}, {}, 1.0, "learning rate 0.05 is probably too high"),
     ({"train_loss": 1.9, "val_loss": 1.9}, {}, 0.0001, "too low; try --lr 0.5"),
@@ -103,13 +113,13 @@ def test_cause_of_a_collapse_by_what_the_run_shows(
         for parameter in module.parameters():
             parameter.mul_(1 + moved)
     module.most_predicted = 3, 1.0
-    guard = guards.Guard(recipe, 7, [figures])
+    guard = guards.Guard(recipe, 7, [{"epoch": 1, **figures}])
     trainer: Any = None
     guard.on_train_epoch_end(trainer, module)
     with pytest.raises(TrainingError, match=r"predicts 'happy' for 100\.0% of the") as caught:
         guard.on_train_epoch_end(trainer, module)
     assert message in str(caught.value)
-    unguarded = guards.Guard(Recipe(collapse_epochs=0), 7, [figures])
+    unguarded = guards.Guard(Recipe(collapse_epochs=0), 7, [{"epoch": 1, **figures}])
     for _ in range(5):
         unguarded.on_train_epoch_end(trainer, module)
 
@@ -118,7 +128,7 @@ def test_collapse_is_counted_anew_after_an_epoch_with_two_classes(grey: InputSpe
     spec = ModelSpec(labels=artefacts.LABELS, input=grey, architecture="simple_cnn")
     net = models.build("simple_cnn", grey, 7, {"width": 8})
     module = FerModule(models.Deployable(net, spec), Recipe(), [10] * 7)
-    guard = guards.Guard(Recipe(), 7, [{"train_loss": 1.0, "val_loss": 1.0}])
+    guard = guards.Guard(Recipe(), 7, [{"epoch": 1, "train_loss": 1.0, "val_loss": 1.0}])
     trainer: Any = None
     for share in (1.0, 0.9, 1.0, 0.9):
         module.most_predicted = 3, share

@@ -124,6 +124,7 @@ def test_saved_split_of_other_images_is_refused(pool: Split, tmp_path: Path) -> 
     [
         ("a,b\n1,2\n", "columns would be image,split"),
         ("image,split\nx.jpg,dev\n", "'dev' is no split"),
+        ("image,split\nx.jpg,train\nx.jpg,test\n", "names an image twice"),
         (None, "cannot be read as a saved split"),
     ],
 )

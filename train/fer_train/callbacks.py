@@ -37,9 +37,19 @@ class Recorder(pl.Callback):
         self.best_epoch = 0
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self.history, "best_epoch": self.best_epoch}
+        return {
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "dataset_sha256": self.spec.provenance.dataset_sha256,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        recorded = state_dict.get("dataset_sha256")
+        if recorded not in (None, self.spec.provenance.dataset_sha256):
+            raise DataError(
+                f"The run in {self.output} was started on other images; resume it with the same "
+                "--data, unchanged."
+            )
         self.history[:] = state_dict["history"]  # in place: the progress lines read the same list
         self.best_epoch = int(state_dict["best_epoch"])
 

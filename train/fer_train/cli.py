@@ -102,11 +102,12 @@ def fit(
         result = fitting.fit(data, output, recipe, leg, progress=progress)
     if result is None:
         return
-    _print_evaluation(result.evaluation.to_dict(), f"best epoch {result.best_epoch}")
+    _print_evaluation(result.evaluation.to_dict(), f"best epoch {result.best_epoch}, validation")
     for remark in result.remarks:
         print(remark)
     print(f"{result.best}, and curves.png, confusion.png, predictions.png beside it")
     if result.interrupted:
+        _say(f"interrupted after epoch {len(result.history)} of {recipe.epochs}; go on by --resume")
         raise KeyboardInterrupt
 
 
@@ -118,6 +119,9 @@ def evaluate(
     split_file: Annotated[
         Path | None, typer.Option(help="The split.csv of a run whose splits were made.")
     ] = None,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave unreadable images out.")
+    ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics and picture; default: the checkpoint's.")
     ] = None,
@@ -134,8 +138,9 @@ def evaluate(
     loaded = checkpoints.load(checkpoint, factory=architecture)
     with progress_bar("decoding images") as progress:
         images, train = evaluation.load_split(
-            loaded, data, split, split_file=split_file, progress=progress
-        )
+            loaded, data, split, split_file=split_file, skip_unreadable=skip_unreadable,
+            progress=progress,
+        )  # fmt: skip
     result = evaluation.evaluate_split(loaded.deployable(), images, train)
     folder = output or checkpoint.parent
     folder.mkdir(parents=True, exist_ok=True)
@@ -263,7 +268,7 @@ def _print_evaluation(report: dict[str, Any], title: str) -> None:
     unseen = report.get("without_training_images")
     if unseen:
         columns[f"{unseen['metrics']['count']:,.0f} not in training"] = unseen
-    print(f"{title}, {report['split']}; figures with their 95 % intervals")
+    print(f"{title}; figures with their 95 % intervals")
     print(f"{'':<24}" + "".join(f"{name:<26}" for name in columns))
     for name in report["intervals_95"]:
         cells = ""

@@ -23,7 +23,13 @@ from typing import Any
 
 import torch
 
-from fer_runtime.errors import DataError, FerError
+from fer_runtime.errors import (
+    DataError,
+    FerError,
+    ModelFileError,
+    ModelSpecError,
+    TrainingError,
+)
 from fer_train import data, fit, models
 from fer_train.callbacks import BEST, HISTORY, LAST
 from fer_train.recipe import Recipe
@@ -40,6 +46,7 @@ DATA_FIELDS = (
 class Outcome:
     """One run: what was set, and what came of it; with an `error` the figures are empty.
 
+    `retry` marks an error of the machine (a full disk, no memory), which `--resume` tries again.
     `gap` is training minus validation accuracy in the best epoch (training's is measured on
     augmented images, with dropout); `seconds` are those of all epochs together.
     """
@@ -54,6 +61,7 @@ class Outcome:
     parameters: int = 0
     multiply_adds: int = 0
     remarks: Sequence[str] = ()
+    retry: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "remarks", tuple(self.remarks))  # JSON knows lists only
@@ -71,6 +79,7 @@ class Comparison:
     command: str
     recipe: Mapping[str, Any]
     dataset: str
+    dataset_sha256: str
     machine: str
     versions: Mapping[str, str]
     outcomes: Sequence[Outcome]
@@ -147,6 +156,8 @@ def settings_of(vary: Sequence[str]) -> list[dict[str, Any]]:
         if name in factors:
             raise DataError(f"--vary {name} stands twice; give all its values at once.")
         factors[name] = [Recipe.parse(name, value.strip()) for value in values.split(",")]
+        if len(set(factors[name])) < len(factors[name]):
+            raise DataError(f"--vary {text} gives a value twice.")
     if not factors:
         raise DataError("Say what to vary, as --vary dropout=0,0.3,0.5.")
     return [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
@@ -172,7 +183,9 @@ def options_of(settings: Mapping[str, Any]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 def compare(
@@ -201,7 +214,8 @@ def compare(
     recipes = [replace(recipe, **each, seed=seed) for each in settings for seed in seeds]
     _check_output(output, recipe, resume)
     reader = _Reader(root, progress)
-    reader(recipes[0])  # wrong data ends here, before anything is written
+    first = reader(recipes[0])  # wrong data ends here, before anything is written
+    _check_data(output, first.dataset_sha256)
     output.mkdir(parents=True, exist_ok=True)
     used = threads or torch.get_num_threads()
     machine = f"{_processor()}, {used} thread{'s' if used > 1 else ''}"
@@ -211,11 +225,14 @@ def compare(
         command=command,
         recipe=json.loads(json.dumps(recipe.to_dict())),
         dataset=root.name,
+        dataset_sha256=first.dataset_sha256,
         machine=machine,
         versions={name: version(name) for name in ("fer-runtime", "torch")},
         outcomes=(),
     )
     outcomes: list[Outcome] = []
+    if not (output / RECORD).exists():
+        _write(output, comparison)
     for index, chosen in enumerate(recipes):
         changes = settings[index // len(seeds)]
         folder = output / slug(changes) / f"seed-{chosen.seed}"
@@ -261,7 +278,8 @@ def _run(
     except (FerError, RuntimeError, MemoryError) as error:
         if prepared is None and isinstance(error, DataError):
             raise
-        outcome = replace(outcome, error=str(error) or type(error).__name__)
+        final = isinstance(error, TrainingError | ModelSpecError | ModelFileError)
+        outcome = replace(outcome, error=str(error) or type(error).__name__, retry=not final)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / OUTCOME, asdict(outcome))
     return outcome
@@ -288,9 +306,10 @@ def _succeeded(
 
 def _finished(folder: Path) -> Outcome | None:
     try:
-        return Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+        outcome = Outcome(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
+    return None if outcome.retry else outcome
 
 
 def _can_go_on(folder: Path) -> bool:
@@ -317,6 +336,14 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
         raise DataError(
             f"The comparison in {output} was made with another {changed[0]} "
             f"({before.get(changed[0])!r}); resume it with the same options."
+        )
+
+
+def _check_data(output: Path, dataset_sha256: str) -> None:
+    record = output / RECORD
+    if record.exists() and Comparison.load(record).dataset_sha256 != dataset_sha256:
+        raise DataError(
+            f"The comparison in {output} was made on other images; resume it with the same --data."
         )
 
 

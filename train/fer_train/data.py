@@ -85,6 +85,8 @@ def labels_of(root: Path) -> tuple[str, ...]:
     Raises:
         DataError: no such folder or file, or one without a training split.
     """
+    if not root.exists():
+        raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
     if root.is_file():
         return tuple(sorted(fer2013.LABELS))
     train = split_folder(root, "train")
@@ -206,8 +208,14 @@ def _load_folder(
             raise DataError(f"{folder / label} holds no image; every class needs some.")
         files += found
         targets += [target] * len(found)
-    pixels, broken = _decode(files, spec, progress)
     names = tuple(str(path.relative_to(root)) for path in files)
+    for text in names:
+        if not text.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise DataError(
+                f"{text!a} in {root} has a name that is no text (UTF-8, no control characters); "
+                "rename it."
+            )
+    pixels, broken = _decode(files, spec, progress)
     split = Split(name, pixels, torch.tensor(targets), labels, names)
     if not broken:
         return split
@@ -258,4 +266,8 @@ def _load_csv(root: Path, name: str, spec: InputSpec, labels: tuple[str, ...]) -
     if not rows.names:
         return None
     pixels = torch.from_numpy(np.stack(rows.pixels))
-    return Split(name, pixels, torch.tensor(rows.targets), labels, tuple(rows.names))
+    split = Split(name, pixels, torch.tensor(rows.targets), labels, tuple(rows.names))
+    lacking = [label for label, count in split.counts().items() if not count]
+    if lacking:
+        raise DataError(f"{root} has no {name} image of {lacking[0]}; every class needs some.")
+    return split

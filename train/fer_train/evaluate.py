@@ -12,6 +12,7 @@ import torch
 
 from fer_runtime import metrics
 from fer_runtime.errors import DataError
+from fer_runtime.hashing import file_sha256
 from fer_train import data, splits
 from fer_train.checkpoint import Checkpoint
 from fer_train.models import Deployable
@@ -89,11 +90,12 @@ def load_split(
     split: str = "validation",
     *,
     split_file: Path | None = None,
+    skip_unreadable: bool = False,
     progress: data.Progress | None = None,
 ) -> tuple[data.Split, data.Split | None]:
     """One split of a data set as the checkpoint's spec wants it, and its training split if any.
 
-    `split_file` is the `split.csv` of a run whose splits were made.
+    `split_file` is the `split.csv` of the checkpoint's run, where its splits were made.
 
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
@@ -103,10 +105,18 @@ def load_split(
     spec = checkpoint.spec
 
     def load(name: str) -> data.Split | None:
-        return data.load_split(root, name, spec.input, spec.labels, progress=progress)
+        return data.load_split(
+            root, name, spec.input, spec.labels, skip_unreadable=skip_unreadable, progress=progress
+        )
 
     parts = {}
     if split_file:
+        recorded = spec.provenance.recipe.get(splits.HASH_KEY)
+        if recorded not in (None, file_sha256(split_file)):
+            raise DataError(
+                f"{split_file} is not the split that this checkpoint was trained with, so images "
+                "it was trained on could count as unseen."
+            )
         pool = load("train")
         if pool is None:
             raise DataError(f"{root} holds no training split, of which {split_file} tells.")

@@ -67,8 +67,15 @@ def _lines(path: Path, usage: str) -> Iterator[tuple[int, str, str]]:
                     f"{path} has no column {lacking[0]!r}; FER2013's are emotion, pixels, Usage."
                 )
             for row in reader:
-                if (row[header["usage"]] or "").strip() == usage:
-                    yield reader.line_num, row[header["emotion"]], row[header["pixels"]] or ""
+                found = (row[header["usage"]] or "").strip()
+                if found not in USAGE.values():
+                    raise DataError(
+                        f"{path}, line {reader.line_num}: Usage is {found!r}; it must be one of "
+                        f"{', '.join(USAGE.values())}."
+                    )
+                if found == usage:
+                    emotion, pixels = row[header["emotion"]] or "", row[header["pixels"]] or ""
+                    yield reader.line_num, emotion, pixels
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}") from None
 

@@ -148,7 +148,7 @@ def run(
         provenance=Provenance(
             dataset=prepared.dataset,
             dataset_sha256=prepared.dataset_sha256,
-            recipe=recipe.to_dict(),
+            recipe={**recipe.to_dict(), **_split_hash(prepared.data)},
             versions={name: version(name) for name in ("fer-runtime", "torch")},
         ),
     )
@@ -158,7 +158,7 @@ def run(
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"{output} cannot be made: {error.strerror}") from None
-    if prepared.data.made:
+    if prepared.data.made and not leg.resume:
         splits.write(output / splits.FILE, prepared.data.made)
     trainer = _trainer(recipe, recorder, leg, prepared.data)
     share = Share(trainer.global_rank, trainer.world_size)
@@ -175,6 +175,11 @@ def run(
     if not trainer.is_global_zero:
         return None
     return _finish(recorder, prepared.data, recipe, trainer.interrupted)
+
+
+def _split_hash(loaded: splits.TrainingData) -> dict[str, str]:
+    """For a made split, what tells its split.csv from another."""
+    return {splits.HASH_KEY: splits.sha256(loaded.made)} if loaded.made else {}
 
 
 @contextlib.contextmanager
@@ -288,6 +293,11 @@ def _finish(
         found = checkpoint.load(best, factory=recorder.spec.architecture)
     evaluation = evaluate.evaluate_split(found.deployable(), loaded.validation, loaded.train)
     remarks = guards.remarks(recorder.history, recorder.best_epoch, recipe.epochs)
+    if recipe.fit_temperature:
+        remarks.append(
+            f"Temperature {found.spec.temperature:.3f}, fitted on these very images; loss and "
+            "calibration error above are after it, and a little on the bright side."
+        )
     write_metrics(output / METRICS, evaluation, temperature=found.spec.temperature, remarks=remarks)
     draw(output, evaluation, loaded.validation)
     plots.curves(recorder.history, output / "curves.png")

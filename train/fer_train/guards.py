@@ -32,7 +32,7 @@ class Guard(pl.Callback):
         self, recipe: Recipe, classes: int, history: Sequence[Mapping[str, float]]
     ) -> None:
         self.recipe, self.guessing, self.history = recipe, math.log(classes), history
-        self.smoothed: float | None = None
+        self.smoothed, self.looked = 0.0, 0
         self.collapsed_epochs = 0
 
     def state_dict(self) -> dict[str, Any]:
@@ -56,17 +56,23 @@ class Guard(pl.Callback):
         step = trainer.global_step
         if not math.isfinite(loss):
             raise TrainingError(f"The loss is {loss} at step {step}. {_too_high(self.recipe)}")
-        share = 1 / min(SMOOTHED_STEPS, batch_idx + 1)
-        before = loss if self.smoothed is None else self.smoothed
-        self.smoothed = before + share * (loss - before)
-        if batch_idx + 1 >= SMOOTHED_STEPS and self.smoothed > EXPLODED * self.guessing:
+        self.looked += 1
+        share = 1 / min(SMOOTHED_STEPS, self.looked)
+        self.smoothed += share * (loss - self.smoothed)
+        if self.looked >= SMOOTHED_STEPS:
+            self._refuse_explosion(self.smoothed, f"at step {step}")
+
+    def _refuse_explosion(self, loss: float, where: str) -> None:
+        if loss > EXPLODED * self.guessing:
             raise TrainingError(
-                f"The loss is {self.smoothed:.3g} at step {step}, where guessing costs "
-                f"{self.guessing:.2f}. {_too_high(self.recipe)}"
+                f"The loss is {loss:.3g} {where}, where guessing costs {self.guessing:.2f}. "
+                f"{_too_high(self.recipe)}"
             )
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
+        last = self.history[-1]
+        self._refuse_explosion(last.get("train_loss", 0.0), f"over epoch {last['epoch']:.0f}")
         found = pl_module.most_predicted
         if not self.recipe.collapse_epochs or found is None:
             return
@@ -110,7 +116,8 @@ class Guard(pl.Callback):
 
 
 def _too_high(recipe: Recipe) -> str:
-    advice = f"The learning rate {recipe.lr:g} is probably too high; try --lr {recipe.lr / 10:g}"
+    lower = min(recipe.lr / 10, 1.0)
+    advice = f"The learning rate {recipe.lr:g} is probably too high; try --lr {lower:g}"
     if recipe.precision == "16-mixed":
         advice += ", or --precision bf16-mixed"
     if not recipe.gradient_clip:

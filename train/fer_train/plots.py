@@ -145,8 +145,11 @@ def predictions(
     order = np.argsort(-confidence, kind="stable")
     count = rows * columns
     sheets = (
-        ("right, and most sure of it", _in_turn(order[right[order]], predicted)[:count]),
-        ("wrong, and most sure of it", order[~right[order]][:count]),
+        (
+            "right: the most sure of each class in turn",
+            _in_turn(order[right[order]], predicted)[:count],
+        ),
+        ("wrong: the most sure of all", order[~right[order]][:count]),
     )
     figure, halves = pyplot.subplots(1, 2, figsize=(2.3 * columns, 1.5 * rows + 0.4))
     for axis, (title, chosen) in zip(halves, sheets, strict=True):
@@ -155,14 +158,19 @@ def predictions(
         for place, index in enumerate(chosen.tolist()):
             cell = axis.inset_axes(_cell(place, rows, columns))
             _face(cell, images[index])
-            name = evaluation.labels[predicted[index]]
+            name = _short(evaluation.labels[predicted[index]])
             text = f"{name} {confidence[index]:.0%}"
             if not right[index]:
-                text += f"\nlabelled {evaluation.labels[evaluation.targets[index]]}"
+                text += f"\nlabelled {_short(evaluation.labels[evaluation.targets[index]])}"
             cell.set_xlabel(text, fontsize=8, labelpad=2)
     figure.subplots_adjust(0.01, 0.02, 0.99, 0.93, wspace=0.03)
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+def _short(label: str) -> str:
+    """What fits under a small picture."""
+    return label if len(label) <= 10 else f"{label[:9]}…"
 
 
 def _in_turn(order: npt.NDArray[np.integer], predicted: npt.NDArray[np.integer]) -> Any:

@@ -8,6 +8,7 @@ here: `fer-train --help` should answer at once.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, get_type_hints
@@ -70,8 +71,8 @@ class Recipe:
 
     split: str = _choice(
         "",
-        "Make the splits: 0.8 (train, validation) or 0.7,0.2,0.1 (and test) of the training "
-        "images. Default: the data set's own; without validation, a fifth.",
+        "Where the data set has no validation split: 0.8 of its images for training, or "
+        "0.7,0.2,0.1 with a test split. Default: the data set's own, else 0.8.",
     )
     stratify: bool = _choice(True, "Cut each class in these shares, or all images at once.")
     split_seed: int = _choice(0, "Of the made split; --seed leaves it as it is.")
@@ -163,10 +164,14 @@ class Recipe:
             )  # fmt: skip
             if choices and value is not None and value not in choices:
                 raise DataError(f"{entry.name} is {value!r}; allowed: {', '.join(choices)}.")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise DataError(f"{entry.name} is {value}; it must be a number.")
             if above is not None and not value > above:
                 raise DataError(f"{entry.name} is {value}; it must be above {above}.")
         if not 0 <= self.distillation <= 1:
             raise DataError(f"distillation is {self.distillation}; it must be from 0 to 1.")
+        if self.split and self.split_file:
+            raise DataError("--split makes a split and --split-file reads one; give one of them.")
         for name in ("mean", "std"):
             self.numbers(name)
         self.architecture_args()
@@ -175,7 +180,7 @@ class Recipe:
         """`mean` or `std` as numbers, () where it is to be measured."""
         text = getattr(self, name)
         try:
-            return tuple(float(part) for part in text.split(",")) if text else ()
+            return tuple(map(float, text.replace("/", ",").split(","))) if text else ()
         except ValueError:
             raise DataError(
                 f"{name} is {text!r}; say one number per channel, as 0.5 or 0.5,0.5,0.5."

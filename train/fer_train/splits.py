@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from fer_train.data import SPLITS, Progress, Split
 
 DEFAULT_FRACTIONS = (0.8, 0.2)
 FILE = "split.csv"
+HASH_KEY = "split_sha256"
+"""Under which the hash of a made split stands in a checkpoint's provenance."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,9 @@ def load_training_data(
     for name in made_here:
         if data.holds(root, name):
             raise DataError(
-                f"{root} has a {name} split of its own, which a made split would replace; leave "
-                f"--split and --split-file away, or give fewer parts."
+                f"{root} has a {name} split of its own, which a made split would replace. Leave "
+                f"--split and --split-file away, or cut its training images alone: --data "
+                f"{root / 'train'}."
             )
     pool = load("train")
     if pool is None:
@@ -173,16 +177,26 @@ def write(path: Path, parts: Sequence[Split]) -> None:
     """
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        with open(temporary, "w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("image", "split"))
-            writer.writerows(sorted((name, part.name) for part in parts for name in part.names))
+        temporary.write_text(_text(parts), encoding="utf-8", newline="")
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def sha256(parts: Sequence[Split]) -> str:
+    """The hash of the file that `write` makes of these parts."""
+    return hashlib.sha256(_text(parts).encode()).hexdigest()
+
+
+def _text(parts: Sequence[Split]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("image", "split"))
+    writer.writerows(sorted((name, part.name) for part in parts for name in part.names))
+    return stream.getvalue()
 
 
 def read(path: Path) -> dict[str, str]:
@@ -196,9 +210,12 @@ def read(path: Path) -> dict[str, str]:
             reader = csv.DictReader(stream)
             if list(reader.fieldnames or ()) != ["image", "split"]:
                 raise DataError(f"{path} is no saved split; its columns would be image,split.")
-            rows = {row["image"]: row["split"] for row in reader}
+            pairs = [(row["image"], row["split"]) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a saved split: {error}") from None
+    rows = dict(pairs)
+    if len(rows) < len(pairs):
+        raise DataError(f"{path} names an image twice; each may stand in one split only.")
     wrong = [f"{image}: {name!r}" for image, name in rows.items() if name not in SPLITS]
     if wrong:
         raise DataError(f"{path}: {wrong[0]} is no split; they are {', '.join(SPLITS)}.")
