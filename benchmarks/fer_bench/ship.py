@@ -110,7 +110,7 @@ def card(loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], mac
 
 def _command(spec: ModelSpec) -> str:
     """`fer-train fit` with every choice that is not the default."""
-    from fer_train.compare import options_of
+    from fer_train.outcomes import options_of
     from fer_train.recipe import Recipe
 
     recorded = spec.provenance.recipe

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from fer_runtime.errors import DataError
 from fer_train import compare as comparing
-from fer_train import results
+from fer_train import outcomes, results
 from fer_train.cli import app
-from fer_train.compare import Comparison
+from fer_train.outcomes import Comparison
 from fer_train.recipe import Recipe
 
 SMALL = Recipe(architecture="simple_cnn", width=8, epochs=2, batch_size=20, augment="none")
@@ -73,7 +73,7 @@ def test_failed_runs_are_rows_and_not_the_end(finished: tuple[Path, Comparison])
 def test_rows_are_means_and_spreads_over_the_seeds(finished: tuple[Path, Comparison]) -> None:
     """Background B6b: the table shows the best epoch and the gap to training."""
     _, comparison = finished
-    rows = comparing.rows(comparison.outcomes)
+    rows = outcomes.rows(comparison.outcomes)
     assert [row.name for row in rows] == [
         "activation=relu lr=0.01", "activation=relu lr=1e+06",
         "activation=tanh lr=0.01", "activation=tanh lr=1e+06",
@@ -147,7 +147,7 @@ def test_error_of_the_machine_is_tried_again(
 
 
 def test_values_that_differ_late_have_folders_of_their_own() -> None:
-    names = {comparing.slug({"lr": value}) for value in (0.1, 0.1000001, 0.01, 1e-9)}
+    names = {outcomes.slug({"lr": value}) for value in (0.1, 0.1000001, 0.01, 1e-9)}
     assert names == {"lr=0.1", "lr=0.1000001", "lr=0.01", "lr=1e-09"}
 
 

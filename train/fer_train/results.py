@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fer_train import plots
-from fer_train.compare import Comparison, Outcome, Row, history, options_of, rows
+from fer_train.outcomes import Comparison, Outcome, Row, history, options_of, rows
 
 PICTURE = "compare.png"
 

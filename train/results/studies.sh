@@ -27,4 +27,4 @@ simple sampler --seeds 0 --vary sampler=shuffle,stratified,balanced
 simple dropout --seeds 0 --vary dropout=0,0.3,0.5
 simple batch_size --seeds 0 --vary batch-size=16,32,128
 study resnet18 --architecture resnet18 --epochs 2 --seeds 0 --batch-size 128 \
-  --vary "freeze-until=layer4,"
+  --net-args '{"small_input": false}' --vary "freeze-until=layer4,"
