@@ -229,6 +229,7 @@ def report_path(artefact: Path) -> Path:
 
 def _inputs(spec: ModelSpec, folder: Path | None) -> Iterable[inputs.InputBatch]:
     yield from inputs.noise(spec.input)
+    yield inputs.extremes(spec.input)
     if folder is not None:
         yield from inputs.files(folder, spec.input)
 

@@ -1,4 +1,4 @@
-"""What parity is tried on: seeded noise in several batch sizes, and real image files."""
+"""What parity is tried on: seeded noise in several batch sizes, extremes, and real image files."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
         pixels = np.stack([_noise_image(spec, rng) for _ in range(size)])
         names = tuple(f"noise {size}-{index}" for index in range(size))
         yield InputBatch(names, pixels)
+
+
+def extremes(spec: InputSpec) -> InputBatch:
+    """Black, white, and black with one white pixel: where saturation and padding show."""
+    pixels = np.zeros((3, *spec.shape), np.uint8)
+    pixels[1] = 255
+    pixels[2, :, spec.height // 2, spec.width // 2] = 255
+    return InputBatch(("black", "white", "one pixel"), pixels)
 
 
 def files(folder: Path, spec: InputSpec, limit: int = MAX_IMAGES) -> Iterator[InputBatch]:

@@ -42,7 +42,7 @@ def test_artefact_carries_spec_and_verdict(exported: Artefacts, name: str) -> No
     assert spec.parity["smallest_tolerance"] < 1e-4
     assert spec.parity["artefact_sha256"] == exporter.format_of(artefact).sha256(artefact)
     report = json.loads(exporter.report_path(artefact).read_text(encoding="utf-8"))
-    assert report["passed"] is True and report["images"] == 23
+    assert report["passed"] is True and report["images"] == 26
 
 
 def test_onnx_graph_is_what_the_design_says(exported: Artefacts) -> None:
@@ -69,7 +69,7 @@ def test_artefact_equals_eager_on_faces(exported: Artefacts, name: str, faces: n
 def test_verify_passes_on_what_was_exported(exported: Artefacts, name: str, dataset: Path) -> None:
     artefact: Path = getattr(exported, name)
     report = exporter.verify(exported.checkpoint, artefact, images=dataset / "test")
-    assert report and report.images == 23 + 35
+    assert report and report.images == 26 + 35
 
 
 def test_scaled_weight_in_onnx_is_caught(exported: Artefacts, tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_checkpoint_with_a_verdict_starts_from_none(exported: Artefacts, tmp_pat
     checkpoint.save(tmp_path / "best.pt", stale, loaded.state_dict)
     done = exporter.export(tmp_path / "best.pt", "torchscript")
     verdict = exporter.read_spec(done.path).parity
-    assert verdict is not None and verdict["images"] == 23
+    assert verdict is not None and verdict["images"] == 26
 
 
 def test_runtime_reads_the_spec_from_the_metadata(exported: Artefacts) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fer_export import inputs
 from fer_export.parity import Batch, ChangedLabel, ParityReport, compare
+from fer_runtime.spec import InputSpec
 
 LABELS = ("a", "b", "c")
 LOGITS = np.array([[4.0, 0.0, -4.0], [0.0, 4.0, -4.0]], np.float32)
@@ -113,3 +115,9 @@ def test_summary_leaves_the_images_out() -> None:
     report = judge(outputs(LOGITS[:, [1, 0, 2]]))
     assert report.summary()["changed"] == 2
     assert len(report.to_dict()["changed"]) == 2
+
+
+def test_extremes_are_among_what_is_compared(grey: InputSpec) -> None:
+    batch = inputs.extremes(grey)
+    assert batch.names == ("black", "white", "one pixel")
+    assert [int(image.sum()) for image in batch.pixels] == [0, 255 * 48 * 48, 255]
