@@ -163,8 +163,9 @@ def _confusion(evaluation: Evaluation) -> str:
 CARD_TEMPLATE = """\
 # Model card: the net that fer-runtime ships
 
-`{architecture}` {arguments}: {size} grey pixels in, seven classes out ({labels}).
-{parameters} parameters, {multiply_adds} multiply-adds an image, one ONNX file of {megabytes}.
+`{architecture}` {arguments}: {size} grey pixels in, seven classes out
+({labels}). {parameters} parameters, {multiply_adds} multiply-adds an image,
+one ONNX file of {megabytes}.
 Written by `python -m fer_bench.ship`, which measured every figure below.
 
 **The weights are for research and evaluation only.** FER2013 was collected from the web without its
@@ -198,8 +199,9 @@ noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013)
 {command}
 ```
 
-{epochs} epochs in {hours} hours on {machine} ({versions}), {created}. What was tried
-besides, with its outcome: train/RESULTS.md in the repository.
+{epochs} epochs in {hours} hours on {machine}
+({versions}), {created}; checkpoints that the command names, and what was tried besides, are
+in train/RESULTS.md of the repository, with their commands and times.
 
 ## Evaluation on PublicTest
 
