@@ -241,7 +241,13 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) 
         sys.executable, "-c", "from fer_train.cli import main; main()", "fit", "--data",
         str(dataset), "--output", str(output), "--epochs", "100000", "--threads", "1", *options,
     ]  # fmt: skip
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # A job in the background starts with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
     _wait_for(output / "last.pt", process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=120)
