@@ -14,7 +14,7 @@ import pytest
 
 from fer_bench import engines
 from fer_bench.artefacts import Artefacts
-from fer_runtime.session import usable_threads
+from fer_runtime.machine import usable_threads
 
 BATCH_SIZES = (1, 8, 32, 64, 256)
 

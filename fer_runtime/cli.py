@@ -74,8 +74,9 @@ def fer_infer(
     A prediction is about a picture, not about what a person feels.
     """
     from fer_runtime.classifier import find_model
+    from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
-    from fer_runtime.session import Session, usable_threads
+    from fer_runtime.session import Session
     from fer_runtime.sinks import STDOUT, Sink
     from fer_runtime.sources import Files
     from fer_runtime.spec import ModelSpec

@@ -11,7 +11,7 @@ from fer_runtime import providers
 from fer_runtime._version import __version__
 from fer_runtime.classifier import find_model
 from fer_runtime.errors import ModelFileError
-from fer_runtime.session import usable_threads
+from fer_runtime.machine import usable_threads
 
 PACKAGES = ("numpy", "pillow", "simplejpeg", "torch", "torchvision", "onnx", "onnxscript")
 

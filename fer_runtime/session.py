@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fer_runtime import providers
 from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
+from fer_runtime.machine import usable_threads
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 
 Floats = npt.NDArray[np.float32]
@@ -128,30 +129,6 @@ def softmax(logits: npt.NDArray[Any], temperature: float = 1.0) -> Floats:
     exponents = np.exp((logits - logits.max(1, keepdims=True)).astype(np.float32) / temperature)
     probabilities: Floats = exponents / exponents.sum(1, keepdims=True)
     return probabilities
-
-
-def usable_threads() -> int:
-    """Cores this process may use: its affinity and its cgroup's quota, never the host's count."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    quota = _cgroup_cores()
-    return max(1, min(cores, quota) if quota else cores)
-
-
-def _cgroup_cores() -> int | None:
-    """Whole cores of the cgroup's CPU quota, rounded up; None without a quota (Linux only)."""
-    for names in (
-        ("/sys/fs/cgroup/cpu.max",),
-        ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
-    ):
-        try:
-            quota, period = " ".join(Path(name).read_text() for name in names).split()
-            if quota not in ("max", "-1"):
-                return max(1, -(-int(quota) // int(period)))
-        except (OSError, ValueError):
-            continue
-    return None
 
 
 def _open(model: Path, provider: str, threads: int) -> providers.Opened:

@@ -11,6 +11,7 @@ import torch
 
 from fer_bench import artefacts
 from fer_bench.gpu import skip_without_cuda
+from fer_export import inputs
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train.synthetic import write_dataset
 
@@ -19,6 +20,12 @@ from fer_train.synthetic import write_dataset
 def one_torch_thread() -> None:
     """Small nets gain nothing from more, and lose much where cores are shared."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_largest_batch() -> None:
+    """Parity with 1,024 images takes seconds an export; test_inputs.py looks at that batch."""
+    inputs.LARGEST_BATCH = 40
 
 
 @pytest.fixture

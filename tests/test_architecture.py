@@ -27,8 +27,8 @@ THIRD_PARTY = {
     "fer_export": LEAN | EXPORT,
     "fer_bench": LEAN | TRAIN | EXPORT | {"pytest"},
 }
-RUNTIME_FOR_TRAIN = {"spec", "images", "metrics", "hashing", "page", "errors", "console"}
-TRAIN_FOR_EXPORT = {"checkpoint", "models"}
+RUNTIME_FOR_TRAIN = {"spec", "images", "metrics", "hashing", "page", "errors", "machine", "console"}
+TRAIN_FOR_EXPORT = {"archives", "checkpoint", "models"}
 
 
 def imports(path: Path) -> Iterator[str]:

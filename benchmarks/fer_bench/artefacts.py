@@ -24,11 +24,12 @@ class Artefacts:
 def make(folder: Path, checkpoint: Path | None = None) -> Artefacts:
     """Export `checkpoint` (default: an untrained `compact_cnn`) into `folder`, parity included."""
     from fer_export import exporter
+    from fer_export.formats import FORMATS
 
     source = checkpoint or untrained_checkpoint(folder / "untrained.pt")
     files = {
-        name: exporter.export(source, name, folder / f"model{exporter.FORMATS[name].ending}").path
-        for name in exporter.FORMATS
+        name: exporter.export(source, name, folder / f"model{FORMATS[name].ending}").path
+        for name in FORMATS
     }
     return Artefacts(source, **files)
 

@@ -90,8 +90,9 @@ def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
 
 def _pipeline(model: Path, data: Path, output: Path) -> float:
     """Images per second from files to a finished CSV, with the session open already."""
+    from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
-    from fer_runtime.session import Session, usable_threads
+    from fer_runtime.session import Session
     from fer_runtime.sinks import Sink
     from fer_runtime.sources import Files
 

@@ -69,10 +69,10 @@ ENGINES: Mapping[str, Callable[[Artefacts, int], Engine]] = {
 
 def machine() -> dict[str, Any]:
     """The machine a figure was measured on, in words."""
-    from fer_runtime.session import usable_threads
+    from fer_runtime.machine import processor, usable_threads
 
     return {
-        "cpu": _cpu_name(),
+        "cpu": processor(),
         "cores": usable_threads(),
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -98,14 +98,3 @@ def _has(package: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as stream:
-            for line in stream:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

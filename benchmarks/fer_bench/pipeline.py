@@ -20,8 +20,9 @@ import typer
 
 from fer_runtime import images
 from fer_runtime.console import run_app
+from fer_runtime.machine import usable_threads
 from fer_runtime.pipeline import Pipeline
-from fer_runtime.session import Session, usable_threads
+from fer_runtime.session import Session
 from fer_runtime.sources import Files
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -48,7 +48,7 @@ def ship(
     folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
-    from fer_export import exporter
+    from fer_export import exporter, formats
     from fer_train import checkpoint as checkpoints
     from fer_train import evaluate, models
 
@@ -60,9 +60,11 @@ def ship(
     uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SHIPPED.name
-    exported = exporter.export(checkpoint, "onnx", path, images=data / "validation")
+    exported = exporter.export(
+        checkpoint, "onnx", path, exporter.Options(images=data / "validation")
+    )
     path.with_name(f"{path.name}.parity.json").unlink()  # the verdict stands in the file too
-    spec = exporter.read_spec(exported.path)
+    spec = formats.read_spec(exported.path)
     path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
     net = loaded.net()
     figures = Figures(

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_export import options
 from fer_runtime.console import EXIT_HELP, bound_spinning, run_app
 
 if TYPE_CHECKING:
-    from fer_export.loading import Foreign
-    from fer_export.parity import ParityReport
+    from fer_export.exporter import Exported, Proof
+    from fer_export.report_page import Entry
 
 app = typer.Typer(
     add_completion=False,
@@ -33,157 +34,70 @@ CheckpointPath = Annotated[
         metavar="CHECKPOINT", help="A best.pt; or a state dict, with the options below."
     ),
 ]
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Default: beside the checkpoint.")
-]
-Images = Annotated[
-    Path | None,
-    typer.Option(help="Folder of real images to compare on, beside noise (at most 1,024 of them)."),
-]
-Tolerance = Annotated[
-    float,
-    typer.Option(help="Largest difference of logits, in standard deviations of the checkpoint's."),
-]
-Agreement = Annotated[float, typer.Option(help="Least share of equal top-1.", min=0, max=1)]
-FOREIGN = "A file without a spec of its own"
-Architecture = Annotated[
-    str | None,
-    typer.Option(
-        help="torchvision's name, timm:NAME, or package.module:factory, which is then imported.",
-        rich_help_panel=FOREIGN,
-    ),
-]
-Labels = Annotated[
-    str | None,
-    typer.Option(
-        help="Class names in the order of the logits: a file with one a line, or a,b,c.",
-        rich_help_panel=FOREIGN,
-    ),
-]
-ImageSize = Annotated[
-    str | None,
-    typer.Option(help="Side in pixels, or HEIGHTxWIDTH.", rich_help_panel=FOREIGN),
-]
-Channels = Annotated[
-    int | None, typer.Option(help="1 (grey) or 3 (RGB).", min=1, rich_help_panel=FOREIGN)
-]
-Mean = Annotated[
-    str | None,
-    typer.Option(help="Per channel on the 0-1 scale: 0.5,0.5,0.5.", rich_help_panel=FOREIGN),
-]
-Std = Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=FOREIGN)]
-NetArgs = Annotated[
-    str, typer.Option(help="The architecture's arguments, as JSON.", rich_help_panel=FOREIGN)
-]
-TrustPickle = Annotated[
-    bool,
-    typer.Option(
-        "--trust-pickle",
-        help="Open a pickled module. Executes code in it.",
-        rich_help_panel=FOREIGN,
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-def _export_command(name: str, formats: Sequence[str], text: str) -> None:
-    """Register one export command; all of them take the same options."""
-
-    def command(
-        checkpoint: CheckpointPath,
-        output: Output = None,
-        images: Images = None,
-        tolerance: Tolerance = 1e-4,
-        min_agreement: Agreement = 1.0,
-        as_json: Json = False,
-        architecture: Architecture = None,
-        labels: Labels = None,
-        image_size: ImageSize = None,
-        channels: Channels = None,
-        mean: Mean = None,
-        std: Std = None,
-        net_args: NetArgs = "{}",
-        trust_pickle: TrustPickle = False,
-    ) -> None:
-        from fer_export import exporter
-
-        foreign = _foreign(
-            architecture, labels, image_size, channels, mean, std, net_args, trust_pickle
-        )
-        for format_name in formats:
-            target = output
-            if output and len(formats) > 1:
-                target = output / f"{checkpoint.stem}{exporter.FORMATS[format_name].ending}"
-            done = exporter.export(
-                checkpoint, format_name, target, images=images, tolerance=tolerance,
-                min_agreement=min_agreement, foreign=foreign,
-                say=lambda text: print(text, file=sys.stderr, flush=True),
-            )  # fmt: skip
-            _show(done.report, f"{done.path} against {checkpoint}", as_json)
-            size = done.path.stat().st_size
-            print(f"wrote {done.path} ({size:,} bytes) and {done.report_path}", file=sys.stderr)
-
-    command.__doc__ = text
-    app.command(name)(command)
+@app.command()
+@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.PRECISION, options.FOREIGN)
+def onnx(checkpoint: CheckpointPath, **chosen: Any) -> None:
+    """Export to ONNX, which fer-infer runs without torch."""
+    _export(checkpoint, ["onnx"], chosen)
 
 
-_export_command("onnx", ["onnx"], "Export to ONNX, which fer-infer runs without torch.")
-_export_command(
-    "torchscript",
-    ["torchscript"],
+@app.command()
+@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
+def torchscript(checkpoint: CheckpointPath, **chosen: Any) -> None:
     """Export to TorchScript, for torch.jit.load.
 
     PyTorch deprecates it since 2.11; pt2 is what follows it. Loading TorchScript executes the code
     inside the file.
-    """,
-)
-_export_command(
-    "pt2",
-    ["pt2"],
-    """Export to a program of torch.export (.pt2), for torch.export.load.
-
-    Loading a .pt2 unpickles its constants, which can execute code.
-    """,
-)
-_export_command(
-    "all", ["onnx", "torchscript", "pt2"], "Export to every format; --output is then a folder."
-)
+    """
+    _export(checkpoint, ["torchscript"], chosen)
 
 
 @app.command()
+@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
+def pt2(checkpoint: CheckpointPath, **chosen: Any) -> None:
+    """Export to a program of torch.export (.pt2), for torch.export.load.
+
+    Loading a .pt2 unpickles its constants, which can execute code; fer-export refuses one that
+    would.
+    """
+    _export(checkpoint, ["pt2"], chosen)
+
+
+@app.command("all")
+@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.FOREIGN)
+def every_format(checkpoint: CheckpointPath, **chosen: Any) -> None:
+    """Export to every format; --output is then a folder."""
+    _export(checkpoint, ["onnx", "torchscript", "pt2"], chosen)
+
+
+@app.command()
+@options.takes(options.COMMON, options.EVALUATION, options.FOREIGN)
 def verify(
     checkpoint: CheckpointPath,
     artefact: Annotated[
         Path, typer.Argument(metavar="ARTEFACT", help=".onnx, .torchscript or .pt2.")
     ],
-    images: Images = None,
-    tolerance: Tolerance = 1e-4,
-    min_agreement: Agreement = 1.0,
-    as_json: Json = False,
-    architecture: Architecture = None,
-    labels: Labels = None,
-    image_size: ImageSize = None,
-    channels: Channels = None,
-    mean: Mean = None,
-    std: Std = None,
-    net_args: NetArgs = "{}",
-    trust_pickle: TrustPickle = False,
+    provider: Annotated[
+        str, typer.Option(help="Where an ONNX file runs: cpu, or cuda (or an error).")
+    ] = "cpu",
+    **chosen: Any,
 ) -> None:
     """Compare an artefact with its checkpoint anew; its verdict and spec as well.
 
-    Loading TorchScript or .pt2 can execute code inside the file.
+    Loading TorchScript can execute code inside the file.
     """
     from fer_export import exporter
+    from fer_export.report_page import Entry
 
-    foreign = _foreign(
-        architecture, labels, image_size, channels, mean, std, net_args, trust_pickle
-    )
-    report = exporter.verify(
-        checkpoint, artefact, images=images, tolerance=tolerance, min_agreement=min_agreement,
-        foreign=foreign,
+    proof = exporter.verify(
+        checkpoint, artefact, options.judging(chosen), foreign=options.foreign(chosen),
+        provider=provider, say=_say,
     )  # fmt: skip
-    _show(report, f"{artefact} against {checkpoint}", as_json)
-    raise typer.Exit(0 if report else PARITY_FAILED)
+    _show(proof, f"{artefact} against {checkpoint}", chosen["as_json"])
+    _write_page(chosen["report"], checkpoint, [Entry(artefact.name, artefact, proof)])
+    raise typer.Exit(0 if proof else PARITY_FAILED)
 
 
 @app.command("attach-spec")
@@ -195,12 +109,12 @@ def attach_spec(
     ] = None,
 ) -> None:
     """Put a spec into a foreign ONNX file, so that fer-infer runs it; the file itself stays."""
-    from fer_export import exporter
+    from fer_export import attach
     from fer_runtime.spec import ModelSpec
 
     target = output or file.with_suffix(".fer.onnx")
-    exporter.attach_spec(file, ModelSpec.read(spec), target)
-    print(f"wrote {target}", file=sys.stderr)
+    attach.attach_spec(file, ModelSpec.read(spec), target)
+    _say(f"wrote {target}")
 
 
 @app.command()
@@ -208,7 +122,7 @@ def inspect(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="ONNX, TorchScript, .pt2 or best.pt.")
     ],
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
     """Show what a model file holds; nothing in it is executed."""
     from rich.console import Console
@@ -229,62 +143,53 @@ def main() -> None:
     run_app(app)
 
 
-def _foreign(
-    architecture: str | None,
-    labels: str | None,
-    image_size: str | None,
-    channels: int | None,
-    mean: str | None,
-    std: str | None,
-    net_args: str,
-    trust_pickle: bool,
-) -> Foreign:
-    from fer_export.loading import Foreign, labels_from
+def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) -> None:
+    """Export to each format in turn; the page is written whether parity holds or not."""
+    from fer_export import exporter
+    from fer_export.formats import FORMATS
+    from fer_export.report_page import Entry
 
-    height, _, width = (image_size or "").lower().partition("x")
-    return Foreign(
-        architecture=architecture,
-        labels=labels_from(labels) if labels else (),
-        image_size=(_whole(height), _whole(width or height)) if image_size else None,
-        channels=channels,
-        mean=_numbers("--mean", mean),
-        std=_numbers("--std", std),
-        net_args=_object(net_args),
-        trust_pickle=trust_pickle,
-    )
-
-
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise typer.BadParameter(f"{text!r} is no number of pixels.", param_hint="--image-size")
-    return int(text)
-
-
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+    judging, foreign = options.judging(chosen), options.foreign(chosen)
+    output, entries = chosen["output"], []
     try:
-        return tuple(float(part) for part in text.split(",")) if text else ()
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r}; say one number per channel, as 0.5,0.5,0.5.", param_hint=option
-        ) from None
+        for name in formats:
+            target = output
+            if output and len(formats) > 1:
+                target = output / f"{checkpoint.stem}{FORMATS[name].ending}"
+            done = exporter.export(checkpoint, name, target, judging, foreign=foreign, say=_say)
+            entries.append(Entry(done.path.name, done.path, done.proof))
+            _tell(done, checkpoint, chosen["as_json"])
+    except exporter.FailedProofError as error:
+        entries.append(Entry(f"{name}: failed, not written", None, error.proof))
+        raise
+    finally:
+        _write_page(chosen["report"], checkpoint, entries)
 
 
-def _object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError:
-        found = None
-    if not isinstance(found, dict):
-        raise typer.BadParameter(f"{text!r} is no JSON object.", param_hint="--net-args")
-    return found
+def _tell(done: Exported, checkpoint: Path, as_json: bool) -> None:
+    _show(done.proof, f"{done.path} against {checkpoint}", as_json)
+    size = done.path.stat().st_size
+    _say(f"wrote {done.path} ({size:,} bytes) and {done.report_path}")
 
 
-def _show(report: ParityReport, title: str, as_json: bool) -> None:
+def _show(proof: Proof, title: str, as_json: bool) -> None:
     from rich.console import Console
 
     from fer_export.report import parity_table
 
     if as_json:
-        print(json.dumps(report.to_dict(), indent=2))
+        print(json.dumps(proof.to_dict(), indent=2))
     else:
-        Console().print(parity_table(report, title))
+        Console().print(parity_table(proof, title))
+
+
+def _write_page(target: Path | None, checkpoint: Path, entries: Sequence[Entry]) -> None:
+    if target and entries:
+        from fer_export import report_page
+
+        report_page.write(target, checkpoint, entries)
+        _say(f"wrote {target}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

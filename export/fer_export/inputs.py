@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +16,18 @@ from fer_runtime.spec import InputSpec
 
 BATCH_SIZES = (1, 2, 3, 17)
 MAX_IMAGES = 1024
+LARGEST_BATCH = 1024
+LARGEST_VALUES = 2_400_000
+"""Values in the largest batch: 1,024 images of 48 x 48, or one of 17 at 224 x 224 x 3."""
 
 
 @dataclass(frozen=True)
 class InputBatch:
-    """(N, C, H, W) uint8 pixels with one name per image."""
+    """(N, C, H, W) uint8 pixels with one name per image: its path if it is `from_files`."""
 
     names: tuple[str, ...]
     pixels: npt.NDArray[np.uint8]
+    from_files: bool = False
 
 
 def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
@@ -39,6 +43,15 @@ def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
         yield InputBatch(names, pixels)
 
 
+def largest(spec: InputSpec, seed: int = 1) -> InputBatch:
+    """One batch of noise as large as is tried: 1,024 images, fewer where they are large."""
+    fitting = LARGEST_VALUES // (spec.channels * spec.height * spec.width)
+    size = max(BATCH_SIZES[-1], min(LARGEST_BATCH, fitting))
+    rng = np.random.default_rng(seed)
+    pixels = np.stack([_noise_image(spec, rng) for _ in range(size)])
+    return InputBatch(tuple(f"noise {size}-{index}" for index in range(size)), pixels)
+
+
 def extremes(spec: InputSpec) -> InputBatch:
     """Black, white, and black with one white pixel: where saturation and padding show."""
     pixels = np.zeros((3, *spec.shape), np.uint8)
@@ -47,8 +60,15 @@ def extremes(spec: InputSpec) -> InputBatch:
     return InputBatch(("black", "white", "one pixel"), pixels)
 
 
-def files(folder: Path, spec: InputSpec, limit: int = MAX_IMAGES) -> Iterator[InputBatch]:
-    """Images of a folder, at most `limit`, evenly spread over it, in batches of the largest size.
+def files(
+    folder: Path,
+    spec: InputSpec,
+    limit: int = MAX_IMAGES,
+    wanted: Callable[[str], bool] = lambda name: True,
+) -> Iterator[InputBatch]:
+    """Images of a folder, at most `limit`, evenly spread over it, in batches of 17.
+
+    Of those, the ones whose path is not `wanted` are left out.
 
     Raises:
         DataError: no folder, or no image in it.
@@ -59,13 +79,12 @@ def files(folder: Path, spec: InputSpec, limit: int = MAX_IMAGES) -> Iterator[In
     names = [item.name for item in Files([folder])]
     if not names:
         raise DataError(f"{folder} holds no images.")
-    chosen = [
-        names[i] for i in np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))
-    ]
+    places = np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))
+    chosen = [names[i] for i in places if wanted(names[i])]
     size = BATCH_SIZES[-1]
     for start in range(0, len(chosen), size):
         batch = tuple(chosen[start : start + size])
-        yield InputBatch(batch, images.load_batch(batch, spec))
+        yield InputBatch(batch, images.load_batch(batch, spec), from_files=True)
 
 
 def _noise_image(spec: InputSpec, rng: np.random.Generator) -> npt.NDArray[np.uint8]:

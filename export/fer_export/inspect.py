@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fer_runtime.errors import ModelFileError
+from fer_runtime.errors import ModelFileError, ModelSpecError
 from fer_runtime.spec import EXTRA_FILE, METADATA_KEY, ModelSpec
+from fer_train import archives
 
 MAX_SPEC_BYTES = 1 << 22
 MAX_ONNX_BYTES = 1 << 31
@@ -59,6 +60,11 @@ def _onnx(path: Path) -> Inspection:
     try:
         model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError) as error:
+        with open(path, "rb") as stream:
+            if stream.read(64).lstrip()[:1] == b"<":
+                raise ModelFileError(
+                    f"{path} is a web page, not a model; the download went wrong."
+                ) from None
         raise ModelFileError(
             f"{path} is neither ONNX nor a PyTorch archive ({error}); it may be truncated."
         ) from None
@@ -77,29 +83,37 @@ def _onnx(path: Path) -> Inspection:
         "parameters": parameters,
         "external_data": _external(model),
     }
-    return Inspection(path, "ONNX", size, ModelSpec.from_json(text) if text else None, facts)
+    return Inspection(path, "ONNX", size, _spec(path, text) if text else None, facts)
 
 
 def _archive(path: Path) -> Inspection:
     """PyTorch's zip kinds differ by their entries."""
+    archives.check_size(path)
     with zipfile.ZipFile(path) as archive:
         inner = {entry.partition("/")[2]: entry for entry in archive.namelist()}
         if "data.pkl" in inner and "constants.pkl" not in inner:
             return _checkpoint(path)
-        spec = _extra_spec(archive, inner)
+        spec = _extra_spec(archive, inner, path)
         kind = "TorchScript" if "constants.pkl" in inner else "unknown zip archive"
         if any(entry.startswith("models/") for entry in inner):
             kind = "torch.export program"
         return Inspection(path, kind, path.stat().st_size, spec, {"entries": len(inner)})
 
 
-def _extra_spec(archive: zipfile.ZipFile, inner: Mapping[str, str]) -> ModelSpec | None:
+def _extra_spec(archive: zipfile.ZipFile, inner: Mapping[str, str], path: Path) -> ModelSpec | None:
     entry = inner.get(f"extra/{EXTRA_FILE}")
     if entry is None:
         return None
     if archive.getinfo(entry).file_size > MAX_SPEC_BYTES:
-        raise ModelFileError(f"{archive.filename}: its {EXTRA_FILE} is too large to be a spec.")
-    return ModelSpec.from_json(archive.read(entry).decode("utf-8", "replace"))
+        raise ModelFileError(f"{path}: its {EXTRA_FILE} is too large to be a spec.")
+    return _spec(path, archive.read(entry).decode("utf-8", "replace"))
+
+
+def _spec(path: Path, text: str) -> ModelSpec:
+    try:
+        return ModelSpec.from_json(text)
+    except ModelSpecError as error:
+        raise ModelSpecError(f"{path}: {error}") from None
 
 
 def _checkpoint(path: Path) -> Inspection:

@@ -19,8 +19,8 @@ from torch import nn
 
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
+from fer_train import archives, models
 from fer_train import checkpoint as checkpoints
-from fer_train import models
 
 SHOWN = 3
 PICKLED = "would execute code, so it is refused; say --trust-pickle if you trust the file"
@@ -157,6 +157,7 @@ def labels_from(text: str) -> tuple[str, ...]:
 def _read(path: Path, trust_pickle: bool) -> Any:
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist, or is not a file.")
+    archives.check_size(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -244,7 +245,9 @@ def _fill(
     ]
     if missing or unexpected or shapes:
         raise ModelFileError(_mismatch(path, foreign, expected, missing, unexpected, shapes))
-    net.load_state_dict({**expected, **{k: v for k, v in own.items() if k in expected}})
+    # Into the net's own state dict: it carries the versions that some modules load by.
+    expected.update({k: v for k, v in own.items() if k in expected})
+    net.load_state_dict(expected)
 
 
 def _prefix(keys: Sequence[str], expected: Sequence[str]) -> str:

@@ -46,20 +46,24 @@ class ParityReport:
     """The verdict and its numbers; true only if something was compared and nothing failed.
 
     `tolerance` and `smallest_tolerance` are in units of `scale`, the standard deviation of the
-    reference's logits; differences are absolute, in logits. `agreement` is the share of images
-    with the same top-1.
+    reference's logits; None judges decisions only. Differences are absolute, in logits.
+    `pass_rate` is the share of images whose logits all lie within the tolerance, `agreement` that
+    of images with the same top-1. `histogram` counts differences by decade, in units of `scale`:
+    the first entry is below 1e-9, the next from there to 1e-8 and so on, the last above 1.
     """
 
     images: int
     batch_sizes: tuple[int, ...]
     scale: float
-    tolerance: float
+    tolerance: float | None
     smallest_tolerance: float
     max_difference: float
     mean_difference: float
     p99_difference: float
     max_probability_difference: float
+    pass_rate: float
     agreement: float
+    histogram: tuple[int, ...]
     changed: tuple[ChangedLabel, ...]
     failures: tuple[str, ...]
 
@@ -71,9 +75,10 @@ class ParityReport:
         return {"passed": bool(self), **asdict(self)}
 
     def summary(self) -> dict[str, Any]:
-        """What travels inside the artefact: all but the list of images."""
+        """What travels inside the artefact: all but the list of images and the histogram."""
         values = self.to_dict()
         values["changed"] = len(self.changed)
+        del values["histogram"]
         return values
 
 
@@ -81,13 +86,14 @@ def compare(
     batches: Sequence[Batch],
     labels: Sequence[str],
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = TOLERANCE,
     min_agreement: float = 1.0,
 ) -> ParityReport:
     """Judge a candidate's `logits` and `probabilities`, (N, K) float32 each, against a reference's.
 
     A changed top-1 fails only where the reference's margin exceeds twice the tolerance; below it,
     rounding may decide. `min_agreement` bounds the share of equal top-1 beside that.
+    With `tolerance` None values are not judged, and every changed top-1 counts.
     """
     failures = _structure_failures(batches, len(labels))
     if failures or not batches:
@@ -104,8 +110,10 @@ def compare(
     names = [name for batch in batches for name in batch.names]
     changed = _changed(names, reference, candidate, labels)
     agreement = 1 - len(changed) / len(names)
+    allowed = np.inf if tolerance is None else tolerance * scale
     failures += _value_failures(difference, probability, scale, tolerance)
-    failures += _decision_failures(changed, agreement, 2 * tolerance * scale, min_agreement)
+    margin = 0.0 if tolerance is None else 2 * allowed
+    failures += _decision_failures(changed, agreement, margin, min_agreement)
     return _report(
         batches, tolerance, tuple(failures),
         scale=scale,
@@ -114,7 +122,9 @@ def compare(
         mean_difference=float(difference.mean()),
         p99_difference=float(np.percentile(difference, 99)),
         max_probability_difference=float(probability.max()),
+        pass_rate=float((difference.max(1) <= allowed).mean()),
         agreement=agreement,
+        histogram=_histogram(difference, scale),
         changed=tuple(changed),
     )  # fmt: skip
 
@@ -125,18 +135,18 @@ def with_failures(report: ParityReport, failures: Sequence[str]) -> ParityReport
 
 
 def _report(
-    batches: Sequence[Batch], tolerance: float, failures: tuple[str, ...], **figures: Any
+    batches: Sequence[Batch], tolerance: float | None, failures: tuple[str, ...], **figures: Any
 ) -> ParityReport:
     nothing: dict[str, Any] = dict.fromkeys(
         ("scale", "smallest_tolerance", "max_difference", "mean_difference", "p99_difference",
-         "max_probability_difference", "agreement"), 0.0,
+         "max_probability_difference", "pass_rate", "agreement"), 0.0,
     )  # fmt: skip
     return ParityReport(
         images=sum(len(batch.names) for batch in batches),
         batch_sizes=tuple(sorted({len(batch.names) for batch in batches})),
         tolerance=tolerance,
         failures=failures,
-        **{"changed": (), **nothing, **figures},
+        **{"changed": (), "histogram": (), **nothing, **figures},
     )
 
 
@@ -166,13 +176,18 @@ def _structure_failures(batches: Sequence[Batch], classes: int) -> list[str]:
 
 
 def _value_failures(
-    difference: npt.NDArray[Any], probability: npt.NDArray[Any], scale: float, tolerance: float
+    difference: npt.NDArray[Any],
+    probability: npt.NDArray[Any],
+    scale: float,
+    tolerance: float | None,
 ) -> list[str]:
     if scale < LEAST_SCALE:
         return [
             f"nothing to compare: the reference's logits hardly vary (standard deviation "
             f"{scale:.2g}); an untrained net passes any tolerance"
         ]
+    if tolerance is None:
+        return []
     failures = []
     if difference.max() > tolerance * scale:
         failures.append(
@@ -185,6 +200,13 @@ def _value_failures(
             f"{tolerance * scale + _ROUNDING:.2g}"
         )
     return failures
+
+
+def _histogram(difference: npt.NDArray[Any], scale: float) -> tuple[int, ...]:
+    """How many differences fall into each decade of `scale`; see ParityReport."""
+    edges = np.concatenate([[0], 10.0 ** np.arange(-9, 1), [np.inf]])
+    counts, _ = np.histogram(difference / max(scale, LEAST_SCALE), edges)
+    return tuple(counts.tolist())
 
 
 def _changed(

@@ -42,9 +42,9 @@ def exported_program(path: Path) -> Runner:
     return _torch_runner(to_exported_program.load(path).module())
 
 
-def onnx(path: Path) -> Runner:
-    """An ONNX file on the CPU, through the runtime's own session."""
-    session = Session.open(path, provider="cpu")
+def onnx(path: Path, provider: str = "cpu") -> Runner:
+    """An ONNX file on "cpu" or "cuda", through the runtime's own session."""
+    session = Session.open(path, provider=provider)
     return lambda pixels: {k: np.array(v) for k, v in session.run_named(pixels).items()}
 
 

@@ -14,6 +14,7 @@ import torch
 from fer_export.to_torchscript import inner_name
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import EXTRA_FILE, ModelSpec
+from fer_train import archives
 from fer_train.models import Deployable
 
 MAX_BATCH = 65536
@@ -25,18 +26,29 @@ def convert(deployable: Deployable, spec: ModelSpec, path: Path) -> None:
     Raises:
         ModelFileError: PyTorch cannot export the net.
     """
+    made = program(deployable, spec)
+    for node in made.graph.nodes:
+        node.meta.pop("stack_trace", None)  # it names folders of whoever exports
+    _save(made, spec, path)
+    # Loading recomputes what is noted about views; from here on the file repeats itself.
+    embed(path, spec)
+
+
+def program(deployable: Deployable, spec: ModelSpec) -> Any:
+    """`torch.export`'s program of the wrapper in evaluation mode, with a dynamic batch.
+
+    Raises:
+        ModelFileError: PyTorch cannot export the net.
+    """
     example = torch.zeros((2, *spec.input.shape), dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False):
             warnings.simplefilter("ignore")
-            program = torch.export.export(
-                deployable.eval(), (example,), dynamic_shapes=({0: batch},)
-            )
+            return torch.export.export(deployable.eval(), (example,), dynamic_shapes=({0: batch},))
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(f"PyTorch cannot export this net to .pt2: {reason}") from error
-    _save(program, spec, path)
 
 
 def embed(path: Path, spec: ModelSpec) -> None:
@@ -48,8 +60,9 @@ def load(path: Path) -> Any:
     """Open a `.pt2` file on the CPU.
 
     Raises:
-        ModelFileError: not an exported program.
+        ModelFileError: not an exported program, or one that executes code when it is loaded.
     """
+    archives.check_program(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -9,15 +9,19 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 
+from fer_export import graph
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import METADATA_KEY, ModelSpec
 from fer_train.models import Deployable
 
 OPSET = 18
+OPSETS = (18, 25)
+"""The first and the last opset that PyTorch writes; onnxruntime 1.23 runs up to 23."""
 IR_VERSION = 10
 """IR of ONNX 1.16, the newest that every onnxruntime this project supports can read."""
 MAX_BATCH = 65536
@@ -27,13 +31,38 @@ def convert(deployable: Deployable, spec: ModelSpec, path: Path, opset: int = OP
     """Export the wrapper in evaluation mode, check the graph, and save it with its spec.
 
     Raises:
-        ModelFileError: PyTorch cannot export the net, or the graph breaks ONNX's rules.
+        ModelFileError: PyTorch cannot export the net, or this opset cannot be had.
+        ParityError: the graph holds nodes in training mode.
+    """
+    first, last = OPSETS
+    if not first <= opset <= last:
+        raise ModelFileError(f"--opset {opset}: PyTorch writes opset {first} to {last}.")
+    model = program(deployable, spec, opset).model_proto
+    actual = {entry.domain: entry.version for entry in model.opset_import}.get("")
+    if actual != opset:
+        raise ModelFileError(
+            f"PyTorch made a graph of opset {actual}, because it cannot convert this net to opset "
+            f"{opset}; leave --opset away."
+        )
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    graph.forget_making(model)
+    graph.require_evaluation_mode(model)
+    _set_spec(model, spec)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+
+
+def program(deployable: Deployable, spec: ModelSpec, opset: int = OPSET) -> Any:
+    """PyTorch's ONNXProgram of the wrapper in evaluation mode, with a dynamic batch.
+
+    Raises:
+        ModelFileError: PyTorch cannot export the net.
     """
     example = torch.zeros((2, *spec.input.shape), dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=MAX_BATCH)
     try:
         with _quiet():
-            program = torch.onnx.export(
+            made = torch.onnx.export(
                 deployable.eval(),
                 (example,),
                 dynamo=True,
@@ -47,12 +76,8 @@ def convert(deployable: Deployable, spec: ModelSpec, path: Path, opset: int = OP
     except (torch.onnx.errors.OnnxExporterError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(f"PyTorch cannot export this net to ONNX: {reason}") from error
-    assert program is not None
-    model = program.model_proto
-    model.ir_version = min(model.ir_version, IR_VERSION)
-    _set_spec(model, spec)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    assert made is not None
+    return made
 
 
 def embed(path: Path, spec: ModelSpec) -> None:
@@ -77,12 +102,14 @@ def _set_spec(model: onnx.ModelProto, spec: ModelSpec) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter narrates its steps on stdout and warns about its own internals."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -18,6 +18,7 @@ import torch
 
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import EXTRA_FILE, ModelSpec
+from fer_train import archives
 from fer_train.models import Deployable
 
 
@@ -40,6 +41,7 @@ def load(path: Path) -> Any:
     Raises:
         ModelFileError: not a TorchScript file.
     """
+    archives.check_size(path)
     try:
         with _expected_warnings():
             return torch.jit.load(str(path), map_location="cpu")

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, inspect
+from fer_export import attach, inspect
 from fer_export.cli import app
 from fer_runtime.classifier import Classifier
 from fer_runtime.errors import ModelFileError
@@ -71,7 +71,7 @@ def test_spec_that_does_not_fit_is_refused(
 
     spec = SPEC.replace(labels=labels, input=replace(SPEC.input, **changes))
     with pytest.raises(ModelFileError, match=message):
-        exporter.attach_spec(file, spec, tmp_path / "out.onnx")
+        attach.attach_spec(file, spec, tmp_path / "out.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["other.onnx"]
 
 
@@ -85,9 +85,9 @@ def test_weights_in_other_files_are_named_and_not_opened(file: Path, tmp_path: P
     file.write_bytes(model.SerializeToString())
     assert inspect.inspect(file).facts["external_data"] == ["../../../etc/passwd"]
     with pytest.raises(ModelFileError, match=r"keeps weights in other files \(\.\./\.\./"):
-        exporter.attach_spec(file, SPEC, tmp_path / "out.onnx")
+        attach.attach_spec(file, SPEC, tmp_path / "out.onnx")
 
 
 def test_other_kinds_are_refused(exported: Artefacts, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is a TorchScript; a spec is attached to ONNX"):
-        exporter.attach_spec(exported.torchscript, SPEC, tmp_path / "out.onnx")
+        attach.attach_spec(exported.torchscript, SPEC, tmp_path / "out.onnx")

@@ -13,7 +13,7 @@ from torchvision import models as torchvision_models
 from typer.testing import CliRunner
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, loading
+from fer_export import formats, loading
 from fer_export.cli import app
 from fer_export.loading import Foreign
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
@@ -189,4 +189,4 @@ def test_bare_weights_to_every_format_by_the_command(net: nn.Module, tmp_path: P
         app, ["verify", str(tmp_path / "w.pth"), str(tmp_path / "w.pt2"), *described]
     )
     assert verified.exit_code == 0, verified.output
-    assert exporter.read_spec(tmp_path / "w.pt2").labels == LABELS
+    assert formats.read_spec(tmp_path / "w.pt2").labels == LABELS

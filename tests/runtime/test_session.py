@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper
 
-from fer_runtime import session as module
 from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
-from fer_runtime.session import Session, feed, softmax, usable_threads
+from fer_runtime.machine import usable_threads
+from fer_runtime.session import Session, feed, softmax
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 
 Pixels = npt.NDArray[np.uint8]
@@ -436,51 +435,3 @@ def test_a_fixed_batch_of_one_is_refused_or_run_one_by_one(
 
 
 # --- threads ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Play a machine with so many usable cores and such cgroup files."""
-
-    def play(cores: int, files: dict[str, str]) -> None:
-        def read_text(path: Path, *_: object, **__: object) -> str:
-            if str(path) not in files:
-                raise FileNotFoundError(2, "No such file or directory")
-            return files[str(path)]
-
-        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-        monkeypatch.setattr(os, "cpu_count", lambda: 128)
-        monkeypatch.setattr(module, "Path", lambda name: SimpleNamespace(
-            read_text=lambda *a, **k: read_text(Path(name))
-        ))  # fmt: skip
-
-    return play
-
-
-V2 = "/sys/fs/cgroup/cpu.max"
-V1_QUOTA = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us"
-V1_PERIOD = "/sys/fs/cgroup/cpu/cpu.cfs_period_us"
-
-
-@pytest.mark.parametrize(
-    ("cores", "files", "expected"),
-    [
-        (16, {}, 16),
-        (3, {}, 3),
-        (16, {V2: "max 100000\n"}, 16),
-        (16, {V2: "200000 100000\n"}, 2),
-        (16, {V2: "150000 100000\n"}, 2),
-        (16, {V2: "10000 100000\n"}, 1),
-        (1, {V2: "400000 100000\n"}, 1),
-        (16, {V1_QUOTA: "300000\n", V1_PERIOD: "100000\n"}, 3),
-        (16, {V1_QUOTA: "-1\n", V1_PERIOD: "100000\n"}, 16),
-        (16, {V2: "garbage"}, 16),
-        (16, {V2: ""}, 16),
-        (16, {V2: "a b"}, 16),
-    ],
-)
-def test_threads_are_what_the_process_may_use(
-    machine: Any, cores: int, files: dict[str, str], expected: int
-) -> None:
-    machine(cores, files)
-    assert usable_threads() == expected

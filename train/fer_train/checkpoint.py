@@ -10,6 +10,7 @@ import io
 import os
 import pickle
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import nn
 from fer_runtime.errors import DataError, FerError, ModelFileError
 from fer_runtime.hashing import weights_sha256
 from fer_runtime.spec import ModelSpec
-from fer_train import models
+from fer_train import archives, models
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class Checkpoint:
             self.spec.architecture_args,
         )
         try:
-            net.load_state_dict(dict(self.state_dict))
+            weights = OrderedDict(self.state_dict)
+            # Some modules load by their version, which a state dict carries beside its tensors.
+            weights._metadata = net.state_dict()._metadata  # type: ignore[attr-defined]
+            net.load_state_dict(weights)
         except RuntimeError as error:
             raise ModelFileError(
                 f"The weights do not fit {self.spec.architecture}: {error}"
@@ -128,6 +132,7 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"{path} is not a checkpoint that torch.save wrote (no zip archive); "
             "it may be truncated, or another kind of file."
         )
+    archives.check_size(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:

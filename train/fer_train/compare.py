@@ -9,8 +9,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import platform
-import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +26,7 @@ from fer_runtime.errors import (
     ModelSpecError,
     TrainingError,
 )
+from fer_runtime.machine import processor
 from fer_train import data, fit, models
 from fer_train.callbacks import BEST, LAST
 from fer_train.outcomes import OUTCOME, RECORD, Comparison, Outcome, slug
@@ -94,7 +93,7 @@ def compare(
     _check_data(output, first.dataset_sha256)
     output.mkdir(parents=True, exist_ok=True)
     used = threads or torch.get_num_threads()
-    machine = f"{_processor()}, {used} thread{'s' if used > 1 else ''}"
+    machine = f"{processor()}, {used} thread{'s' if used > 1 else ''}"
     if torch.cuda.is_available():
         machine = torch.cuda.get_device_name()
     comparison = Comparison(
@@ -255,13 +254,3 @@ def _line(outcome: Outcome) -> str:
         f"{title}  accuracy {figures['accuracy']:.4f}  macro-F1 {figures['macro_f1']:.4f}  "
         f"best epoch {outcome.best_epoch}  {outcome.seconds:.0f} s"
     )
-
-
-def _processor() -> str:
-    """The CPU by name where the system tells, else its architecture."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        text = ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.machine()

@@ -1,0 +1,181 @@
+"""The report of an export as one HTML page: what was made, and how it was proved."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fer_runtime.errors import DataError
+from fer_runtime.page import Page
+
+if TYPE_CHECKING:
+    from fer_export.exporter import Proof
+    from fer_runtime.spec import ModelSpec
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One artefact on the page; `path` is None where parity failed and nothing was written."""
+
+    title: str
+    path: Path | None
+    proof: Proof
+
+
+def write(target: Path, checkpoint: Path, entries: Sequence[Entry]) -> None:
+    """Write the page; it appears under its name only when complete.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    content = html(checkpoint, entries)
+    try:
+        descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".fer-export-")
+        try:
+            with open(descriptor, "w", encoding="utf-8") as stream:
+                stream.write(content)
+            os.chmod(draft, 0o644)
+            os.replace(draft, target)
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror}") from None
+
+
+def html(checkpoint: Path, entries: Sequence[Entry]) -> str:
+    """The page as text."""
+    page = Page(f"{checkpoint.name}: export with proof of parity")
+    passed = all(entry.proof for entry in entries)
+    page.text(
+        "Passed: every artefact below computes what the checkpoint computes."
+        if passed
+        else "Failed: not every artefact below computes what the checkpoint computes.",
+        "good" if passed else "bad",
+    )
+    page.table(
+        [
+            [
+                entry.title,
+                "passed" if entry.proof else "FAILED",
+                entry.proof.precision,
+                f"{entry.proof.report.smallest_tolerance:.1e}",
+                f"{entry.proof.report.agreement:.2%}",
+                f"{entry.path.stat().st_size:,} bytes" if entry.path else "",
+            ]
+            for entry in entries
+        ],
+        ["artefact", "verdict", "precision", "smallest tolerance", "same top-1", "size"],
+    )
+    for entry in entries:
+        _artefact(page, entry)
+    _environment(page)
+    return page.html()
+
+
+def _artefact(page: Page, entry: Entry) -> None:
+    from fer_export import inspect, report
+
+    proof, figures = entry.proof, entry.proof.report
+    page.heading(entry.title)
+    if figures.failures:
+        page.items(figures.failures)
+    page.heading("Parity with PyTorch", 3)
+    sizes = ", ".join(map(str, figures.batch_sizes))
+    allowed = "any" if figures.tolerance is None else f"{figures.tolerance:.1e}"
+    rows = [
+        ["images compared", f"{figures.images:,}, in batches of {sizes}"],
+        ["scale: standard deviation of the logits", f"{figures.scale:.4g}"],
+        ["tolerance, in that unit", allowed],
+        ["smallest tolerance that would have passed", f"{figures.smallest_tolerance:.2g}"],
+        ["largest difference of a logit", f"{figures.max_difference:.3g}"],
+        ["99th percentile", f"{figures.p99_difference:.3g}"],
+        ["mean", f"{figures.mean_difference:.3g}"],
+        ["largest difference of a probability", f"{figures.max_probability_difference:.3g}"],
+        ["images within the tolerance", f"{figures.pass_rate:.2%}"],
+        ["same top-1", f"{figures.agreement:.2%}"],
+    ]
+    page.table(rows)
+    if figures.histogram:
+        page.heading("Differences of logits, in standard deviations", 3)
+        page.bars(_decades(figures.histogram))
+    if figures.changed:
+        page.heading(f"Images whose label changed: {len(figures.changed):,}", 3)
+        page.pictures(
+            [
+                (
+                    proof.pictures[change.name],
+                    f"{Path(change.name).name}: {change.reference} became {change.candidate} "
+                    f"(margin {change.margin:.2g})",
+                )
+                for change in figures.changed
+                if change.name in proof.pictures
+            ]
+        )
+    if proof.reduced is not None:
+        page.heading("Precisions side by side", 3)
+        page.table(report.precision_rows(proof.reduced), ["", *proof.reduced.bytes])
+        page.items(report.remarks(proof.reduced))
+        if proof.reduced.candidates:
+            page.table(
+                [
+                    [
+                        candidate.method,
+                        ", ".join(candidate.kept) or "none",
+                        f"{candidate.figures.macro_f1:.4f}",
+                    ]
+                    for candidate in proof.reduced.candidates
+                ],
+                ["calibration", "layers in float", "macro-F1"],
+            )
+    if entry.path is None:
+        return
+    found = inspect.inspect(entry.path)
+    page.heading("What the file holds", 3)
+    page.table([["kind", found.kind], *([k, report.plain(v)] for k, v in found.facts.items())])
+    if found.spec is not None:
+        _spec(page, found.spec)
+
+
+def _spec(page: Page, spec: ModelSpec) -> None:
+    page.heading("ModelSpec", 3)
+    page.code(spec.replace(parity=None).to_json())
+
+
+def _decades(histogram: Sequence[int]) -> dict[str, int]:
+    """Counts by their label, from the first decade that has any to the last."""
+    edges = [f"1e{power}" for power in range(-9, 1)]
+    labels = [f"below {edges[0]}"]
+    labels += [f"{low} to {high}" for low, high in pairwise(edges)]
+    labels.append("above 1")
+    filled = [place for place, count in enumerate(histogram) if count]
+    if not filled:
+        return {}
+    span = slice(filled[0], filled[-1] + 1)
+    return dict(zip(labels[span], histogram[span], strict=True))
+
+
+def _environment(page: Page) -> None:
+    from fer_runtime import doctor, machine
+
+    page.heading("Environment")
+    found = doctor.report()
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    versions = {**found["packages"], "onnxruntime": found["providers"]["onnxruntime"]}
+    page.table(
+        [
+            ["date", now],
+            ["fer-runtime", found["fer-runtime"]],
+            ["python", platform.python_version()],
+            ["system", found["platform"]],
+            ["processor", f"{machine.processor()}, {found['cores']} cores usable"],
+            *([name, str(version)] for name, version in versions.items() if version),
+        ]
+    )

@@ -1,0 +1,34 @@
+"""Where an artefact is made: a temporary folder beside its target."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from fer_runtime.errors import DataError
+
+
+class WorkFolder:
+    """A temporary folder beside the target, gone afterwards in every case.
+
+    Whatever cannot be written meanwhile ends in a DataError that names the target.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        if self.target.is_dir():
+            raise DataError(f"{self.target} is a folder; name a file.")
+        try:
+            self.folder = Path(tempfile.mkdtemp(prefix=".fer-export-", dir=self.target.parent))
+        except OSError as error:
+            raise DataError(f"{self.target.parent} cannot be written: {error.strerror}") from None
+        return self.folder
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            why = error.strerror or error
+            raise DataError(f"{self.target} cannot be written: {why}") from None

@@ -1,0 +1,258 @@
+"""fp16 and int8 exist only if they keep what fp32 gets right, and say what they cost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+
+from fer_bench.artefacts import Artefacts
+from fer_export import accuracy, exporter, formats, precision, quantize, runners, to_half
+from fer_export.exporter import Options
+from fer_runtime import images, labelled
+from fer_runtime.classifier import Classifier
+from fer_runtime.errors import DataError, ParityError
+from fer_train import checkpoint
+
+
+@pytest.fixture(scope="module")
+def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Faces in folders by what the fp32 net says of them, where it is sure: macro-F1 is 1."""
+    folder = tmp_path_factory.mktemp("sure")
+    run = runners.onnx(exported.onnx)
+    spec = formats.read_spec(exported.onnx)
+    paths = sorted((dataset / "validation").rglob("*.jpg"))
+    logits = run(images.load_batch(paths, spec.input))["logits"]
+    ranked = np.sort(logits, axis=1)
+    margins = ranked[:, -1] - ranked[:, -2]
+    for path, row, margin in zip(paths, logits, margins, strict=True):
+        if margin >= np.median(margins):
+            target = folder / spec.labels[int(row.argmax())]
+            target.mkdir(exist_ok=True)
+            shutil.copy(path, target / f"{path.parent.name}-{path.name}")
+    assert len(list(folder.iterdir())) > 1 and len(list(folder.rglob("*.jpg"))) == 35
+    return folder
+
+
+@pytest.fixture
+def int8(dataset: Path, sure: Path) -> Options:
+    return Options(precision="int8", calibration=dataset / "train", evaluation=sure)
+
+
+def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
+    exported: Artefacts, int8: Options, tmp_path: Path
+) -> None:
+    said: list[str] = []
+    done = exporter.export(
+        exported.checkpoint, "onnx", tmp_path / "m.int8.onnx", int8, say=said.append
+    )
+    model = onnx.load(done.path)
+    operators = {node.op_type for node in model.graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= operators
+    weights = [e for e in model.graph.initializer if e.data_type == onnx.TensorProto.INT8]
+    scales = {e.name: e for e in model.graph.initializer if e.name.endswith("_scale")}
+    assert any(entry.dims and entry.dims[0] > 1 for entry in scales.values()), "not per channel"
+    assert max(int(np.abs(onnx.numpy_helper.to_array(w).astype(int)).max()) for w in weights) <= 64
+    assert {entry.domain for entry in model.opset_import} <= {"", "com.microsoft"}
+    verdict = formats.read_spec(done.path).parity
+    assert verdict is not None
+    assert verdict["precision"] == "int8" and verdict["passed"] is True
+    assert verdict["accuracy"]["fp32"]["macro_f1"] == 1.0
+    assert verdict["accuracy"]["int8"]["macro_f1"] >= 0.995
+    report = json.loads(done.report_path.read_text("utf-8"))
+    assert {each["method"] for each in report["candidates"]} == set(quantize.METHODS)
+    assert report["images_per_second"]["int8"] > 0
+    # Weights are a quarter; a net as small as this one has as much again in names.
+    assert report["bytes"]["int8"] < 0.4 * report["bytes"]["fp32"]
+    assert any("macro-F1" in line for line in said)
+    assert precision.precision_of(done.path).name == "int8"
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".onnx", ".json")]
+
+
+def test_int8_runs_in_the_runtime_and_verifies(
+    exported: Artefacts, int8: Options, tmp_path: Path, sure: Path
+) -> None:
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    known = labelled.read(sure, Classifier.load(done.path).spec.labels)
+    said = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
+    labels = Classifier.load(done.path).spec.labels
+    assert np.mean([labels[t] == s for t, s in zip(known.targets, said, strict=True)]) > 0.95
+    assert exporter.verify(exported.checkpoint, done.path, Options(evaluation=sure))
+    with pytest.raises(DataError, match="int8, which labelled images judge: say --evaluation"):
+        exporter.verify(exported.checkpoint, done.path)
+
+
+def test_int8_that_breaks_the_model_leaves_no_file(
+    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A net of which quantising leaves nothing: every candidate is measured as at chance."""
+    original = accuracy.measure
+
+    def broken(run: runners.Runner, known: labelled.Labelled, spec: object) -> accuracy.Figures:
+        found = original(run, known, spec)  # type: ignore[arg-type]
+        calls.append(found)
+        if len(calls) == 1:
+            return found
+        return accuracy.Figures(found.images, 0.2, 0.15, (0.1, 0.2))
+
+    calls: list[accuracy.Figures] = []
+    monkeypatch.setattr(accuracy, "measure", broken)
+    with pytest.raises(ParityError, match=r"macro-F1 is 1\.0000 in fp32, and at best 0\.1500"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    assert len(calls) == 1 + 2 * len(quantize.METHODS), "first and last in float is tried too"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
+    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = accuracy.measure
+
+    def fragile(run: runners.Runner, known: labelled.Labelled, spec: object) -> accuracy.Figures:
+        found = original(run, known, spec)  # type: ignore[arg-type]
+        calls.append(found)
+        whole = 1 < len(calls) <= 1 + len(quantize.METHODS)
+        return accuracy.Figures(found.images, 0.2, 0.15, (0.1, 0.2)) if whole else found
+
+    calls: list[accuracy.Figures] = []
+    monkeypatch.setattr(accuracy, "measure", fragile)
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    report = json.loads(done.report_path.read_text("utf-8"))
+    assert [len(each["kept"]) for each in report["candidates"]] == [0, 0, 0, 2, 2, 2]
+    model = onnx.load(done.path)
+    dequantised = {
+        name for n in model.graph.node if n.op_type == "DequantizeLinear" for name in n.output
+    }
+    layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
+    assert layers[0].input[1] not in dequantised and layers[-1].input[1] not in dequantised
+    assert layers[1].input[1] in dequantised
+
+
+def test_calibration_in_the_evaluation_set_is_refused(
+    exported: Artefacts, int8: Options, sure: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "calibration"
+    shutil.copytree(int8.calibration or Path(), folder)
+    twin = sorted(sure.rglob("*.jpg"))[0]
+    shutil.copy(twin, folder / "another name.jpg")
+    options = Options(precision="int8", calibration=folder, evaluation=sure)
+    with pytest.raises(DataError, match=r"1 of the calibration images also stand in .*another"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
+    spec = formats.read_spec(exported.onnx)
+    known = labelled.read(sure, spec.labels)
+    batches = quantize.calibration_batches(folder, known, spec, skip_duplicates=True)
+    names = [name for batch in batches for name in batch.names]
+    assert len(names) == 140 and not any("another name" in name for name in names)
+    with pytest.raises(DataError, match="every image there is in the evaluation set"):
+        quantize.calibration_batches(sure, known, spec, skip_duplicates=True)
+
+
+def test_int8_says_which_folders_it_needs(exported: Artefacts, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--calibration DIR .* --evaluation DIR"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(precision="int8"))
+
+
+def test_precision_is_for_onnx(exported: Artefacts, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--precision int4: say one of fp32, fp16, int8"):
+        exporter.export(exported.checkpoint, "onnx", options=Options(precision="int4"))
+    with pytest.raises(DataError, match="fp16 is for ONNX; pt2 stays fp32"):
+        exporter.export(exported.checkpoint, "pt2", options=Options(precision="fp16"))
+
+
+def test_fp16_holds_half_floats_and_keeps_its_signature(
+    exported: Artefacts, dataset: Path, tmp_path: Path
+) -> None:
+    options = Options(precision="fp16", images=dataset / "test", evaluation=dataset / "test")
+    source = Path(shutil.copy(exported.checkpoint, tmp_path / "best.pt"))
+    done = exporter.export(source, "onnx", options=options)
+    assert done.path == tmp_path / "best.fp16.onnx"
+    model = onnx.load(done.path)
+    kinds = {entry.name: entry.type.tensor_type.elem_type for entry in model.graph.output}
+    assert set(kinds.values()) == {onnx.TensorProto.FLOAT}
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    halves = [e for e in model.graph.initializer if e.data_type == onnx.TensorProto.FLOAT16]
+    assert len(halves) >= 8
+    assert done.report.agreement >= 0.995 and 1e-5 < done.report.smallest_tolerance < 0.05
+    assert done.proof.reduced is not None and set(done.proof.reduced.figures) == {"fp32", "fp16"}
+    assert exporter.verify(source, done.path, Options(images=dataset / "test"))
+    probabilities = runners.onnx(done.path)(np.zeros((2, 1, 48, 48), np.uint8))["probabilities"]
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+
+
+def test_fp16_is_refused_where_values_are_too_large(exported: Artefacts, tmp_path: Path) -> None:
+    """The same function by weights scaled up and down again: 1e5 between two layers."""
+    loaded = checkpoint.load(exported.checkpoint)
+    state = {name: tensor.clone() for name, tensor in loaded.state_dict.items()}
+    state["1.weight"] *= 1e5
+    state["1.bias"] *= 1e5
+    for name in ("3.body.0.weight", "3.shortcut.0.weight"):
+        state[name] *= 1e-5
+    spec = loaded.spec.replace(provenance=type(loaded.spec.provenance)())
+    checkpoint.save(tmp_path / "best.pt", spec, state)
+    with pytest.raises(ParityError, match=r"puts out [\d,]+ on .*; fp16 ends at 65,504 and 32,000"):
+        exporter.export(tmp_path / "best.pt", "onnx", options=Options(precision="fp16"))
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
+
+
+def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) -> None:
+    done = exporter.export(
+        exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(precision="fp16")
+    )
+    model = onnx.load(done.path)
+    entry = next(e for e in model.graph.initializer if e.name == "net.9.weight")
+    larger = onnx.numpy_helper.to_array(entry) * np.float16(1.2)
+    entry.CopyFrom(onnx.numpy_helper.from_array(larger, entry.name))
+    onnx.save(model, done.path)
+    report = exporter.verify(exported.checkpoint, done.path).report
+    assert any("logits differ" in failure for failure in report.failures)
+
+
+@pytest.mark.parametrize("opset", [18, 20, 22])
+def test_opset_is_what_was_asked_for(exported: Artefacts, tmp_path: Path, opset: int) -> None:
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(opset=opset))
+    assert [e.version for e in onnx.load(done.path).opset_import if not e.domain] == [opset]
+
+
+def test_opset_that_cannot_be_had_is_named(exported: Artefacts, tmp_path: Path) -> None:
+    from fer_runtime.errors import ModelFileError
+
+    with pytest.raises(ModelFileError, match="--opset 11: PyTorch writes opset 18 to 25"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(opset=11))
+
+
+def test_labelled_folder_is_read_in_order_and_checked(
+    tmp_path: Path, dataset: Path, expect_labels: Callable[[], tuple[str, ...]]
+) -> None:
+    known = labelled.read(dataset / "test", expect_labels())
+    assert len(known.paths) == 35 and known.targets.tolist() == sorted(known.targets.tolist())
+    with pytest.raises(DataError, match="'angry' is none of the model's labels"):
+        labelled.read(dataset / "test", ("happy", "sad"))
+    with pytest.raises(DataError, match="is no folder"):
+        labelled.read(tmp_path / "none", expect_labels())
+    with pytest.raises(DataError, match="holds no images"):
+        labelled.read(tmp_path, expect_labels())
+    Image.new("L", (8, 8)).save(tmp_path / "loose.png")
+    with pytest.raises(DataError, match=r"'loose\.png' is none of the model's labels"):
+        labelled.read(tmp_path, expect_labels())
+
+
+@pytest.fixture
+def expect_labels() -> Callable[[], tuple[str, ...]]:
+    return lambda: ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+
+
+def test_largest_value_names_its_node(exported: Artefacts, tmp_path: Path) -> None:
+    from fer_export import graph
+
+    pixels = np.full((5, 1, 48, 48), 255, np.uint8)
+    value, node = graph.largest_value(exported.onnx, pixels, tmp_path)
+    assert value >= 255 and node and list(tmp_path.iterdir()) == []
+    assert np.finfo(np.float16).max / 2 > to_half.LARGEST
+    assert torch.finfo(torch.float16).max == np.finfo(np.float16).max

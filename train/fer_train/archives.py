@@ -1,0 +1,79 @@
+"""PyTorch's zip archives looked at before they are read: no bombs, nothing that runs code."""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+from fer_runtime.errors import ModelFileError
+
+MAX_GROWTH = 4
+"""An archive may unpack to this many times its size; PyTorch compresses nothing but code."""
+SMALL = 64 << 20
+"""Bytes that any archive may unpack to."""
+
+
+def check_size(path: Path) -> None:
+    """Refuse an archive that unpacks to far more than it is; other files pass.
+
+    Raises:
+        ModelFileError: a zip bomb, or a zip whose directory is broken.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ModelFileError(f"{path} is a broken zip archive: {error}") from None
+    stored = path.stat().st_size
+    if unpacked > max(SMALL, MAX_GROWTH * stored):
+        raise ModelFileError(
+            f"{path} has {stored:,} bytes and would unpack to {unpacked:,}: no model that PyTorch "
+            "saved is packed like this, so it is refused."
+        )
+
+
+def check_program(path: Path) -> None:
+    """Refuse a `.pt2` archive that would execute code when `torch.export.load` opens it.
+
+    Raises:
+        ModelFileError: a pickle in it holds more than tensors and plain values, or it brings
+            compiled code or script objects.
+    """
+    import torch
+
+    check_size(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.namelist():
+                name = entry.partition("/")[2]
+                if name.startswith("data/aotinductor/") or "/custom_obj" in name:
+                    raise ModelFileError(
+                        f"{path} brings {name}, which is executed when it is loaded; refused."
+                    )
+            for entry in _pickles(archive):
+                torch.load(io.BytesIO(archive.read(entry)), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelFileError(
+            f"{path}: loading {entry} would execute code, so it is refused; fer-export writes "
+            "tensors and plain values only."
+        ) from None
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise ModelFileError(f"{path} is no archive of torch.export: {error}") from None
+
+
+def _pickles(archive: zipfile.ZipFile) -> list[str]:
+    """The entries that `torch.export.load` unpickles."""
+    found = [entry for entry in archive.namelist() if entry.endswith(".pt")]
+    names = {entry.partition("/")[2]: entry for entry in archive.namelist()}
+    for name, entry in names.items():
+        if name.endswith("_config.json"):
+            folder = name.rpartition("/")[0]
+            for payload in json.loads(archive.read(entry))["config"].values():
+                if payload["use_pickle"]:
+                    found.append(names[f"{folder}/{payload['path_name']}"])
+    return found
