@@ -115,13 +115,17 @@ class Classifier:
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     """The model to use: `path`, else $FER_MODEL, else ./best.onnx, else the shipped one.
 
+    A name without an ending that is no file here may be a shipped model's: "compact_cnn" or
+    "compact_cnn.int8".
+
     Raises:
         ModelFileError: none of them is there.
     """
-    if path is not None:
-        return Path(path)
-    if named := os.environ.get(MODEL_VARIABLE):
-        return Path(named)
+    given = path if path is not None else os.environ.get(MODEL_VARIABLE)
+    if given:
+        shipped = SHIPPED.parent / f"{os.fspath(given)}.onnx"
+        named = os.path.basename(given) == os.fspath(given) and not os.path.exists(given)
+        return shipped if named and shipped.is_file() else Path(given)
     if Path(LOCAL_MODEL).is_file():
         return Path(LOCAL_MODEL)
     if SHIPPED.is_file():

@@ -41,7 +41,8 @@ def fer_infer(
     model: Annotated[
         str | None,
         typer.Option(
-            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one."
+            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
+            "compact_cnn.int8 is the shipped one as int8."
         ),
     ] = None,
     spec: Annotated[

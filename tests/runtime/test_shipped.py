@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fer_runtime.classifier import SHIPPED, Classifier
+from fer_runtime.classifier import SHIPPED, Classifier, find_model
 from fer_runtime.cli import infer_app
 from fer_runtime.spec import ModelSpec
 
@@ -49,6 +49,20 @@ def test_command_uses_it_and_says_so(nothing_else: Path) -> None:
     assert f"model {SHIPPED} on" in outcome.stderr
 
 
+def test_int8_goes_by_its_name_and_lost_little(nothing_else: Path) -> None:
+    int8 = Classifier.load("compact_cnn.int8", provider="cpu")
+    assert int8.spec.parity is not None and int8.spec.parity["precision"] == "int8"
+    figures = int8.spec.parity["accuracy"]
+    assert figures["fp32"]["images"] == 3589
+    assert figures["int8"]["macro_f1"] >= figures["fp32"]["macro_f1"] - 0.005
+    fp32 = Classifier.load("compact_cnn", provider="cpu")
+    assert fp32.session.path == SHIPPED
+    assert fp32.spec.replace(parity=None) == int8.spec.replace(parity=None)
+    (nothing_else / "compact_cnn").write_text("a file of mine")
+    assert find_model("compact_cnn") == Path("compact_cnn"), "a file of that name goes first"
+    assert find_model("other") == Path("other")
+
+
 def test_its_spec_and_card_lie_beside_it() -> None:
     spec = ModelSpec.read(SHIPPED.with_suffix(".json"))
     assert spec == Classifier.load(SHIPPED, provider="cpu").spec
@@ -61,5 +75,8 @@ def test_its_spec_and_card_lie_beside_it() -> None:
 
 def test_it_is_small_and_stands_alone() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.parent.iterdir()}
-    assert set(files) == {"compact_cnn.onnx", "compact_cnn.json", "MODEL_CARD.md"}
+    assert set(files) == {
+        "compact_cnn.onnx", "compact_cnn.int8.onnx", "compact_cnn.json", "MODEL_CARD.md",
+    }  # fmt: skip
+    assert files["compact_cnn.int8.onnx"] <= 0.3 * files["compact_cnn.onnx"]
     assert sum(files.values()) <= 4e6
