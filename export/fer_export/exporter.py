@@ -10,7 +10,7 @@ import datetime
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from fer_export.to_onnx import OPSET
 from fer_export.work_folder import WorkFolder
 from fer_runtime import labelled
 from fer_runtime.errors import DataError, ParityError
+from fer_runtime.providers import diagnose_cuda
 from fer_runtime.spec import ModelSpec
 from fer_train.models import Deployable
 
@@ -149,7 +150,7 @@ def export(
         say(f"converting to {format_name}")
         _convert(chosen, deployable, spec, draft, options)
         judge = _Judge(deployable, spec, batches, options, say)
-        proof = judge(chosen, draft, PRECISIONS["fp32"])
+        proof = judge.here(chosen, draft, PRECISIONS["fp32"])
         if proof and wanted.name != "fp32":
             full, draft = draft, folder / f"model{wanted.infix}{chosen.ending}"
             reduced = precision.reduce(
@@ -157,7 +158,7 @@ def export(
                 evaluation=options.evaluation, skip_duplicates=options.skip_duplicates, say=say,
             )  # fmt: skip
             chosen.embed(draft, spec)
-            proof = judge(chosen, draft, wanted, reduced)
+            proof = judge.here(chosen, draft, wanted, reduced)
         if not proof:
             raise FailedProofError(_explain(target, proof.report), proof)
         _embed_verdict(chosen, draft, spec, proof, batches)
@@ -197,8 +198,8 @@ def verify(
     own = precision.precision_of(artefact)
     deployable = loaded.deployable()
     batches = list(_inputs(loaded.spec, options.images))
-    judge = _Judge(deployable, loaded.spec, batches, options, say, provider)
-    proof = judge(chosen, artefact, own)
+    judge = _Judge(deployable, loaded.spec, batches, options, say)
+    proof = judge(chosen, artefact, own, provider=provider)
     if own.name == "int8":
         failures += _accuracy_failures(loaded, artefact, options)
     return Proof(own.name, parity.with_failures(proof.report, failures), None, proof.pictures)
@@ -219,23 +220,37 @@ class _Judge:
         batches: Sequence[inputs.InputBatch],
         options: Options,
         say: Say,
-        provider: str = "cpu",
     ) -> None:
         self.deployable, self.spec, self.batches = deployable, spec, batches
-        self.options, self.say, self.provider = options, say, provider
+        self.options, self.say = options, say
         run = runners.eager(deployable)
         say(f"running PyTorch on {sum(len(batch.names) for batch in batches):,} images")
         self.reference = [run(batch.pixels) for batch in batches]
         self.failures = _batch_failures(run, batches, self.reference)
 
-    def __call__(
+    def here(
         self, chosen: Format, artefact: Path, wanted: Precision, reduced: Reduced | None = None
     ) -> Proof:
-        self.say(f"comparing {wanted.name} with PyTorch")
-        if chosen.name == "onnx":
-            run = runners.onnx(artefact, self.provider)
-        else:
-            run = chosen.runner(artefact)
+        """On the CPU and, where ONNX would run on CUDA, there too (int8 is a CPU's affair)."""
+        proof = self(chosen, artefact, wanted, reduced)
+        if not proof or chosen.name != "onnx" or wanted.name == "int8" or diagnose_cuda():
+            return proof
+        other = self(chosen, artefact, wanted, reduced, provider="cuda")
+        failures = tuple(f"on CUDA, {failure}" for failure in other.report.failures)
+        return proof if other else replace(other, report=replace(other.report, failures=failures))
+
+    def __call__(
+        self,
+        chosen: Format,
+        artefact: Path,
+        wanted: Precision,
+        reduced: Reduced | None = None,
+        provider: str = "cpu",
+    ) -> Proof:
+        where = "" if provider == "cpu" else f" on {provider}"
+        self.say(f"comparing {wanted.name}{where} with PyTorch")
+        onnx = chosen.name == "onnx"
+        run = runners.onnx(artefact, provider) if onnx else chosen.runner(artefact)
         candidate = [run(batch.pixels) for batch in self.batches]
         gate = self.options.gate(wanted)
         results = [
@@ -244,13 +259,13 @@ class _Judge:
         ]
         report = parity.compare(results, self.spec.labels, **gate)
         failures = list(self.failures)
-        if chosen.name == "onnx":
+        if onnx:
             named = [
                 result
                 for batch, result in zip(self.batches, results, strict=True)
                 if batch.from_files
             ]
-            failures += file_to_label.failures(artefact, named, self.provider)
+            failures += file_to_label.failures(artefact, named, provider)
         if self.options.bisect and not report:
             failures.append(self._departure(artefact, gate["tolerance"]))
         report = parity.with_failures(report, failures)

@@ -21,6 +21,8 @@ def failures(artefact: Path, batches: Sequence[parity.Batch], provider: str = "c
     judged on pixels that `fer_runtime.images` made, so that what is found here lies in decoding,
     resizing, batching or the order of labels.
     """
+    if not batches:
+        return []
     classifier = Classifier.load(artefact, provider=provider)
     labels = classifier.spec.labels
     changed, worst, count = [], 0.0, 0

@@ -241,6 +241,36 @@ def test_labels_swapped_in_the_runtime_are_caught(
     assert any("get another label than the graph gives" in text for text in report.failures)
 
 
+def test_export_is_judged_on_cuda_too_where_there_is_one(
+    exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that says it has CUDA, on which the graph's first logit is off."""
+    original = runners.onnx
+
+    def onnx_on(path: Path, provider: str = "cpu") -> runners.Runner:
+        run = original(path)
+        off = np.float32(0.1 if provider == "cuda" else 0)
+
+        def shifted(pixels: np.ndarray) -> runners.Arrays:
+            named = run(pixels)
+            named["logits"][:, 0] += off
+            return named
+
+        return shifted
+
+    monkeypatch.setattr(exporter, "diagnose_cuda", list)
+    monkeypatch.setattr(runners, "onnx", onnx_on)
+    with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.gpu
+def test_artefact_verifies_on_cuda(exported: Artefacts, dataset: Path) -> None:
+    options = Options(images=dataset / "test")
+    assert exporter.verify(exported.checkpoint, exported.onnx, options, provider="cuda")
+
+
 @pytest.mark.gpu
 def test_tf32_is_caught() -> None:
     """A reference that rounds to TF32 departs by more than the tolerance from one that does not."""
