@@ -41,6 +41,7 @@ def compare(
 def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
     """The figures by precision, in plain values."""
     from fer_export import exporter, loading, runners, speed
+    from fer_export.proof import Options
     from fer_runtime import labelled, metrics
 
     evaluation = data / "validation"
@@ -50,7 +51,7 @@ def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
     files, precisions, seconds = {}, {}, 0.0
     for name in ("fp32", "fp16", "int8"):
         started = time.perf_counter()
-        options = exporter.Options(
+        options = Options(
             precision=name, images=evaluation, calibration=data / "train", evaluation=evaluation,
             skip_duplicates=True,
         )  # fmt: skip

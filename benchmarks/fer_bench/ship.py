@@ -52,6 +52,7 @@ def ship(
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
     from fer_export import exporter, formats
+    from fer_export.proof import Options
     from fer_train import checkpoint as checkpoints
     from fer_train import evaluate, models
 
@@ -63,7 +64,7 @@ def ship(
     uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SHIPPED.name
-    options = exporter.Options(images=data / "validation")
+    options = Options(images=data / "validation")
     exporter.export(checkpoint, "onnx", path, options)
     options = replace(
         options,

@@ -14,7 +14,8 @@ from fer_export import options
 from fer_runtime.console import EXIT_HELP, bound_spinning, run_app
 
 if TYPE_CHECKING:
-    from fer_export.exporter import Exported, Proof
+    from fer_export.exporter import Exported
+    from fer_export.proof import Proof
     from fer_export.report_page import Entry
 
 app = typer.Typer(
@@ -88,10 +89,10 @@ def verify(
 
     Loading TorchScript can execute code inside the file.
     """
-    from fer_export import exporter
     from fer_export.report_page import Entry
+    from fer_export.verification import verify as verify_artefact
 
-    proof = exporter.verify(
+    proof = verify_artefact(
         checkpoint, artefact, options.judging(chosen), foreign=options.foreign(chosen),
         provider=provider, say=_say,
     )  # fmt: skip
@@ -147,6 +148,7 @@ def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) ->
     """Export to each format in turn; the page is written whether parity holds or not."""
     from fer_export import exporter
     from fer_export.formats import FORMATS
+    from fer_export.proof import FailedProofError
     from fer_export.report_page import Entry
 
     judging, foreign = options.judging(chosen), options.foreign(chosen)
@@ -159,7 +161,7 @@ def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) ->
             done = exporter.export(checkpoint, name, target, judging, foreign=foreign, say=_say)
             entries.append(Entry(done.path.name, done.path, done.proof))
             _tell(done, checkpoint, chosen["as_json"])
-    except exporter.FailedProofError as error:
+    except FailedProofError as error:
         entries.append(Entry(f"{name}: failed, not written", None, error.proof))
         raise
     finally:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fer_export.exporter import Options
     from fer_export.loading import Foreign
+    from fer_export.proof import Options
 
 Group = dict[str, tuple[Any, Any]]
 """Parameter -> (its annotated type, its default)."""
@@ -220,7 +220,7 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
 
 def judging(chosen: dict[str, Any]) -> Options:
     """The exporter's Options of what a command was told."""
-    from fer_export.exporter import Options
+    from fer_export.proof import Options
 
     names = [name for name in Options.__dataclass_fields__ if chosen.get(name) is not None]
     return Options(**{name: chosen[name] for name in names})

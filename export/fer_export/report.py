@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fer_export.exporter import Proof
 from fer_export.inspect import Inspection
 from fer_export.precision import Reduced
+from fer_export.proof import Proof
 
 SHOWN_CHANGES = 10
 

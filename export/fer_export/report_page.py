@@ -16,7 +16,7 @@ from fer_runtime.errors import DataError
 from fer_runtime.page import Page
 
 if TYPE_CHECKING:
-    from fer_export.exporter import Proof
+    from fer_export.proof import Proof
     from fer_runtime.spec import ModelSpec
 
 

@@ -15,7 +15,8 @@ import torch
 
 from fer_bench.artefacts import Artefacts
 from fer_export import exporter, formats, inspect, parity, to_onnx, to_torchscript
-from fer_export.exporter import Options
+from fer_export.proof import Options
+from fer_export.verification import verify
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.session import Session
 from fer_runtime.spec import METADATA_KEY
@@ -70,7 +71,7 @@ def test_artefact_equals_eager_on_faces(exported: Artefacts, name: str, faces: n
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_verify_passes_on_what_was_exported(exported: Artefacts, name: str, dataset: Path) -> None:
     artefact: Path = getattr(exported, name)
-    report = exporter.verify(exported.checkpoint, artefact, Options(images=dataset / "test")).report
+    report = verify(exported.checkpoint, artefact, Options(images=dataset / "test")).report
     assert report and report.images == IMAGES + 35
 
 
@@ -79,7 +80,7 @@ def test_swapped_labels_are_caught(exported: Artefacts, tmp_path: Path) -> None:
     spec = formats.read_spec(artefact)
     labels = ("disgust", "angry", *spec.labels[2:])
     to_onnx.embed(artefact, spec.replace(labels=labels))
-    report = exporter.verify(exported.checkpoint, artefact).report
+    report = verify(exported.checkpoint, artefact).report
     assert not report
     assert report.failures[0].startswith("the spec's labels: ('disgust', 'angry'")
 
@@ -88,14 +89,14 @@ def test_verdict_of_another_file_is_caught(exported: Artefacts, tmp_path: Path) 
     artefact = artefact_of(exported, "onnx", tmp_path)
     verdict = formats.read_spec(exported.torchscript).parity
     to_onnx.embed(artefact, formats.read_spec(artefact).replace(parity=verdict))
-    report = exporter.verify(exported.checkpoint, artefact).report
+    report = verify(exported.checkpoint, artefact).report
     assert report.failures == ("the verdict inside the artefact is about another file",)
 
 
 def test_missing_verdict_is_caught(exported: Artefacts, tmp_path: Path) -> None:
     artefact = artefact_of(exported, "torchscript", tmp_path)
     to_torchscript.embed(artefact, formats.read_spec(artefact).replace(parity=None))
-    report = exporter.verify(exported.checkpoint, artefact).report
+    report = verify(exported.checkpoint, artefact).report
     assert report.failures == ("the artefact carries no verdict of parity",)
 
 
@@ -103,7 +104,7 @@ def test_artefact_of_other_weights_is_caught(exported: Artefacts, tmp_path: Path
     from fer_bench.artefacts import untrained_checkpoint
 
     other = untrained_checkpoint(tmp_path / "other.pt", seed=1)
-    report = exporter.verify(other, exported.onnx).report
+    report = verify(other, exported.onnx).report
     assert "the artefact was made from other weights than this checkpoint's" in report.failures
 
 
@@ -188,7 +189,7 @@ def test_broken_artefacts_are_refused_in_words(
     with pytest.raises(ModelFileError, match=f"model.{ending}"):
         inspect.inspect(broken)
     with pytest.raises(ModelFileError, match=f"model.{ending}"):
-        exporter.verify(exported.checkpoint, broken)
+        verify(exported.checkpoint, broken)
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
@@ -200,7 +201,7 @@ def test_truncated_artefacts_are_refused_in_words(
     for keep in (200, len(whole) // 2, len(whole) - 30):
         broken.write_bytes(whole[:keep])
         with pytest.raises(ModelFileError):
-            exporter.verify(exported.checkpoint, broken)
+            verify(exported.checkpoint, broken)
 
 
 def test_foreign_zip_is_no_model(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from PIL import Image
 
 from fer_bench.artefacts import Artefacts
 from fer_export import accuracy, exporter, formats, precision, quantize, runners, to_half
-from fer_export.exporter import Options
+from fer_export.proof import Options
+from fer_export.verification import verify
 from fer_runtime import images, labelled
 from fer_runtime.classifier import Classifier
 from fer_runtime.errors import DataError, ParityError
@@ -84,9 +85,9 @@ def test_int8_runs_in_the_runtime_and_verifies(
     said = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
     labels = Classifier.load(done.path).spec.labels
     assert np.mean([labels[t] == s for t, s in zip(known.targets, said, strict=True)]) > 0.95
-    assert exporter.verify(exported.checkpoint, done.path, Options(evaluation=sure))
+    assert verify(exported.checkpoint, done.path, Options(evaluation=sure))
     with pytest.raises(DataError, match="int8, which labelled images judge: say --evaluation"):
-        exporter.verify(exported.checkpoint, done.path)
+        verify(exported.checkpoint, done.path)
 
 
 def test_int8_that_breaks_the_model_leaves_no_file(
@@ -181,7 +182,7 @@ def test_fp16_holds_half_floats_and_keeps_its_signature(
     assert len(halves) >= 8
     assert done.report.agreement >= 0.995 and 1e-5 < done.report.smallest_tolerance < 0.05
     assert done.proof.reduced is not None and set(done.proof.reduced.figures) == {"fp32", "fp16"}
-    assert exporter.verify(source, done.path, Options(images=dataset / "test"))
+    assert verify(source, done.path, Options(images=dataset / "test"))
     probabilities = runners.onnx(done.path)(np.zeros((2, 1, 48, 48), np.uint8))["probabilities"]
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
 
@@ -210,7 +211,7 @@ def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) ->
     larger = onnx.numpy_helper.to_array(entry) * np.float16(1.2)
     entry.CopyFrom(onnx.numpy_helper.from_array(larger, entry.name))
     onnx.save(model, done.path)
-    report = exporter.verify(exported.checkpoint, done.path).report
+    report = verify(exported.checkpoint, done.path).report
     assert any("logits differ" in failure for failure in report.failures)
 
 

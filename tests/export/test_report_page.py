@@ -12,8 +12,8 @@ import pytest
 
 from fer_bench.artefacts import Artefacts
 from fer_export import exporter, report_page
-from fer_export.exporter import Options, Proof
 from fer_export.parity import Batch, compare
+from fer_export.proof import Options, Proof
 from fer_export.report_page import Entry
 from fer_runtime.errors import DataError
 from fer_runtime.page import Page

@@ -21,12 +21,14 @@ from fer_export import (
     graph,
     inputs,
     loading,
+    proof,
     runners,
     to_exported_program,
     to_onnx,
     to_torchscript,
 )
-from fer_export.exporter import Options
+from fer_export.proof import Options
+from fer_export.verification import verify
 from fer_runtime import classifier as classifier_module
 from fer_runtime import images
 from fer_runtime.errors import ModelFileError, ParityError
@@ -59,7 +61,7 @@ def test_any_weight_scaled_in_onnx_is_caught(exported: Artefacts, tmp_path: Path
     assert len(names) >= 8
     for name in names:
         target = scaled(exported.onnx, tmp_path / "model.onnx", name)
-        report = exporter.verify(exported.checkpoint, target).report
+        report = verify(exported.checkpoint, target).report
         assert any("logits differ" in failure for failure in report.failures), name
         assert "the verdict inside the artefact is about another file" in report.failures
 
@@ -72,7 +74,7 @@ def test_bisect_names_the_module_of_the_scaled_weight(
 ) -> None:
     """A convolution is folded into the BatchNorm behind it, so that is the module named."""
     target = scaled(exported.onnx, tmp_path / "model.onnx", weight)
-    failures = exporter.verify(exported.checkpoint, target, Options(bisect=True)).report.failures
+    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
     named = [failure for failure in failures if "first node that departs" in failure]
     assert len(named) == 1 and f", of {module})" in named[0], failures
 
@@ -83,7 +85,7 @@ def test_bisect_of_a_program_names_the_module(exported: Artefacts, tmp_path: Pat
         loaded.net.get_submodule("4.body.0").weight.mul_(1.01)
     target = tmp_path / "model.pt2"
     to_exported_program.convert(loaded.deployable(), formats.read_spec(exported.pt2), target)
-    failures = exporter.verify(exported.checkpoint, target, Options(bisect=True)).report.failures
+    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
     assert any("of net.4.body.0)" in failure for failure in failures), failures
 
 
@@ -111,7 +113,7 @@ def test_scaled_weight_in_torchscript_is_caught(exported: Artefacts, tmp_path: P
         next(deployable.net.parameters()).mul_(1.01)
     artefact = tmp_path / "model.torchscript"
     to_torchscript.convert(deployable, formats.read_spec(exported.torchscript), artefact)
-    report = exporter.verify(exported.checkpoint, artefact).report
+    report = verify(exported.checkpoint, artefact).report
     assert any("logits differ" in failure for failure in report.failures)
 
 
@@ -134,7 +136,7 @@ def test_batchnorm_of_the_batch_is_named(exported: Artefacts) -> None:
             layer.running_mean = layer.running_var = None
     batches = list(inputs.noise(loaded.spec.input))
     run = runners.eager(loaded.deployable())
-    failures = exporter._batch_failures(run, batches, [run(batch.pixels) for batch in batches])
+    failures = proof._batch_failures(run, batches, [run(batch.pixels) for batch in batches])
     assert len(failures) == 1 and "a BatchNorm without running statistics" in failures[0]
 
 
@@ -149,7 +151,7 @@ def test_artefact_with_batchnorm_in_training_mode_is_bisected(
         patched.setattr(models.Deployable, "eval", lambda self: self)
         deployable.net[1].train()
         to_exported_program.convert(deployable, formats.read_spec(exported.pt2), target)
-    failures = exporter.verify(exported.checkpoint, target, Options(bisect=True)).report.failures
+    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
     assert any("first node that departs is batch_norm" in failure for failure in failures), failures
 
 
@@ -217,12 +219,12 @@ def test_resize_by_another_library_is_caught(
         return resized.numpy()
 
     folder = large_faces(tmp_path / "faces")
-    assert exporter.verify(exported.checkpoint, exported.onnx, Options(images=folder))
+    assert verify(exported.checkpoint, exported.onnx, Options(images=folder))
     monkeypatch.setattr(classifier_module, "images", SimpleNamespace(
         load_batch=lambda sources, spec, **_: np.stack([load(each, spec) for each in sources]),
         load=load,
     ))  # fmt: skip
-    report = exporter.verify(exported.checkpoint, exported.onnx, Options(images=folder)).report
+    report = verify(exported.checkpoint, exported.onnx, Options(images=folder)).report
     assert len(report.failures) == 1
     assert report.failures[0].startswith("from file to") and "resizing" in report.failures[0]
 
@@ -237,7 +239,7 @@ def test_labels_swapped_in_the_runtime_are_caught(
 
     monkeypatch.setattr(classifier_module.Prediction, "of", swapped)
     options = Options(images=dataset / "test")
-    report = exporter.verify(exported.checkpoint, exported.onnx, options).report
+    report = verify(exported.checkpoint, exported.onnx, options).report
     assert any("get another label than the graph gives" in text for text in report.failures)
 
 
@@ -258,7 +260,7 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setattr(exporter, "diagnose_cuda", list)
+    monkeypatch.setattr(proof, "diagnose_cuda", list)
     monkeypatch.setattr(runners, "onnx", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
@@ -268,7 +270,7 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 @pytest.mark.gpu
 def test_artefact_verifies_on_cuda(exported: Artefacts, dataset: Path) -> None:
     options = Options(images=dataset / "test")
-    assert exporter.verify(exported.checkpoint, exported.onnx, options, provider="cuda")
+    assert verify(exported.checkpoint, exported.onnx, options, provider="cuda")
 
 
 @pytest.mark.gpu
@@ -292,7 +294,7 @@ def test_spec_of_other_preprocessing_is_caught(exported: Artefacts, tmp_path: Pa
     target.write_bytes(exported.onnx.read_bytes())
     spec = formats.read_spec(target)
     to_onnx.embed(target, spec.replace(temperature=2.0))
-    report = exporter.verify(exported.checkpoint, target).report
+    report = verify(exported.checkpoint, target).report
     assert report.failures[0].startswith(
         "the spec's temperature: 2.0 instead of the checkpoint's 1.0"
     )

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_export import attach, exporter, inspect, loading
+from fer_export import attach, inspect, loading
+from fer_export.verification import verify
 from fer_runtime.errors import FerError
 from fer_runtime.session import Session
 from fer_runtime.spec import InputSpec, ModelSpec
@@ -37,12 +38,12 @@ def main(folder: Path, checkpoint: Path) -> None:
         "inspect": inspect.inspect,
         "load": loading.load,
         "load as foreign": lambda path: loading.load(path, foreign),
-        "verify": lambda path: exporter.verify(checkpoint, path),
+        "verify": lambda path: verify(checkpoint, path),
         "run": lambda path: Session.open(path, provider="cpu"),
         "run with a spec": lambda path: Session.open(path, provider="cpu", spec=SPEC),
         "attach": lambda path: attach.attach_spec(path, SPEC, folder / "attached.onnx"),
     }
-    exporter.verify(checkpoint, checkpoint.with_name("model.onnx"))  # all is imported and warm
+    verify(checkpoint, checkpoint.with_name("model.onnx"))  # all is imported and warm
     for path in sorted(folder.iterdir()):
         if path.suffix not in (".pt", ".pt2", ".torchscript", ".onnx", ".safetensors"):
             continue
