@@ -82,7 +82,6 @@ def export(
                 wanted.name, full, draft, spec, batches, calibration=options.calibration,
                 evaluation=options.evaluation, skip_duplicates=options.skip_duplicates, say=say,
             )  # fmt: skip
-            chosen.embed(draft, spec)
             proof = judge.here(chosen, draft, wanted, reduced)
         if not proof:
             raise FailedProofError(_explain(target, proof.report), proof)

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from fer_export import accuracy, inputs, parity, quantize, runners, speed, to_half
+from fer_export import accuracy, inputs, parity, quantize, runners, speed, to_half, to_onnx
 from fer_runtime import labelled
 from fer_runtime.errors import DataError
 from fer_runtime.spec import ModelSpec
@@ -125,6 +125,7 @@ def reduce(
             half = accuracy.measure(runners.onnx(target), known, spec)
             figures = {"fp32": reference, "fp16": half}
     say("measuring speed")
+    to_onnx.embed(target, spec)  # quantisers lose it, or keep a stale one
     files = {"fp32": source, precision: target}
     sizes = {name: path.stat().st_size for name, path in files.items()}
     return Reduced(figures, speed.images_per_second(files), sizes, tried, largest)
