@@ -17,6 +17,7 @@ from fer_runtime.console import EXIT_HELP, run_app
 from fer_runtime.errors import DataError, ImageError
 
 if TYPE_CHECKING:
+    from fer_runtime.evaluation import Evaluation, Summary
     from fer_runtime.pipeline import Row
     from fer_runtime.session import Session
 
@@ -36,7 +37,11 @@ def _version(wanted: bool) -> None:
 @infer_app.command(context_settings=_SETTINGS, no_args_is_help=True, epilog=EXIT_HELP)
 def fer_infer(
     sources: Annotated[
-        list[str], typer.Argument(metavar="SOURCE...", help="Image files, and folders of images.")
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Image files, folders, globs, .tar shards, FER2013's .csv; - is a list on stdin.",
+        ),
     ],
     model: Annotated[
         str | None,
@@ -63,6 +68,23 @@ def fer_infer(
     on_error: Annotated[
         str, typer.Option(help="row: an unreadable image is a row; fail: it ends the run.")
     ] = "row",
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on with FILE.partial after a crash or Ctrl-C."),
+    ] = False,
+    shard: Annotated[
+        str, typer.Option(help="Only this share of the images, as 2/8, for job arrays.")
+    ] = "1/1",
+    evaluate: Annotated[
+        bool,
+        typer.Option(
+            "--evaluate",
+            help="The folders are the true labels: print accuracy, macro-F1, recalls, confusion.",
+        ),
+    ] = False,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="Print how often each label was predicted.")
+    ] = False,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads; default: all this process may use.", min=1)
     ] = None,
@@ -77,9 +99,10 @@ def fer_infer(
     from fer_runtime.classifier import find_model
     from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.resume import model_identity, remaining
     from fer_runtime.session import Session
     from fer_runtime.sinks import STDOUT, Sink
-    from fer_runtime.sources import Files
+    from fer_runtime.sources import Sources, shard_of
     from fer_runtime.spec import ModelSpec
 
     if on_error not in ("row", "fail"):
@@ -90,21 +113,59 @@ def fer_infer(
     given = ModelSpec.read(spec) if spec else None
     session = Session.open(path, provider=provider, threads=1, spec=given)
     _say(f"model {path} on {session.provider_reason}")
-    files = Files(sources)
+    files = Sources(sources, shard=shard_of(shard))
     pipeline = Pipeline(session, workers=workers, batch_size=batch_size)
     to_file = output is not None and output != STDOUT
+    if resume:
+        _check_resume(output if to_file else None, evaluate or summary)
     ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
     tally = _Tally(on_error)
+    watching = _watching(labels, evaluate, summary)
+    identity = {
+        **model_identity(path), "spec": session.spec.to_dict(), "sources": sources, "shard": shard,
+        "batch_size": batch_size, "provider": session.provider, "top_k": top_k,
+        "fer-runtime": __version__,
+    } if to_file else None  # fmt: skip
     with (
         _expected_ends(tally, output if to_file else None),
-        Sink(output or STDOUT, labels, ending=ending, top_k=top_k) as sink,
+        Sink(
+            output or STDOUT, labels, ending=ending, top_k=top_k, run=identity, resume=resume
+        ) as sink,
     ):
-        for rows in _shown(tally.counted(pipeline.run(files)), files, output or STDOUT):
-            sink.write(rows)
+        rest, repeated = remaining(files, sink.finished, batch_size)
+        for rows in _shown(tally.counted(pipeline.run(rest)), files, output or STDOUT):
+            sink.write(rows[repeated:])
+            repeated = 0
+            for each in watching:
+                each.add(rows)
         tally.require_images(files.sources, files.skipped)
+    for each in watching:
+        print(each.text(), end="", file=sys.stdout if to_file else sys.stderr)
     _say(tally.summary(files.skipped, session, output))
     raise typer.Exit(ERROR_ROWS if tally.errors else 0)
+
+
+def _watching(labels: tuple[str, ...], evaluate: bool, summary: bool) -> list[Evaluation | Summary]:
+    """What looks at the rows as they go by; imported only where it was asked for."""
+    if not evaluate and not summary:
+        return []
+    from fer_runtime.evaluation import Evaluation, Summary
+
+    return [kind(labels) for kind, wanted in ((Summary, summary), (Evaluation, evaluate)) if wanted]
+
+
+def _check_resume(file: str | None, watching: bool) -> None:
+    """Refuse what --resume cannot do; end at once where there is nothing left to do."""
+    if file is None:
+        raise typer.BadParameter("it needs --output FILE.", param_hint="--resume")
+    if watching:
+        raise typer.BadParameter(
+            "--evaluate and --summary look at every row; leave them away.", param_hint="--resume"
+        )
+    if os.path.isfile(file) and not os.path.exists(f"{file}.partial"):
+        _say(f"{file} is complete; there is nothing to resume")
+        raise typer.Exit
 
 
 @contextmanager
@@ -117,7 +178,7 @@ def _expected_ends(tally: _Tally, file: str | None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
     except KeyboardInterrupt:
-        kept = f"; finished rows are in {file}.partial" if file and tally.images else ""
+        kept = f"; go on with --resume, finished rows are in {file}.partial" if file else ""
         _say(f"interrupted after {_count(tally.images, 'image')}{kept}")
         raise
 
@@ -180,7 +241,7 @@ def _shown(batches: Iterable[list[Row]], files: Any, output: str) -> Iterator[li
     )
     started, done = time.perf_counter(), 0
     with bar:
-        task = bar.add_task("", total=type(files)(files.sources).total(), rate="")
+        task = bar.add_task("", total=files.total(), rate="")
         for rows in batches:
             done += len(rows)
             bar.update(task, completed=done, rate=f"{done / (time.perf_counter() - started):,.0f}")

@@ -115,7 +115,8 @@ class Pipeline:
     def _pixels(self, item: Item) -> images.Pixels:
         if item.error is not None:
             raise ImageError(item.error)
-        return images.load(item.path, self.session.spec.input, max_pixels=self.max_pixels)
+        source = item.path if item.content is None else item.content
+        return images.load(source, self.session.spec.input, max_pixels=self.max_pixels)
 
     def _infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
         """(filled, K); on CUDA the batch is padded, because each size costs a new plan there."""

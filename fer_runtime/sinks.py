@@ -1,6 +1,7 @@
 """Rows out: text for a person, CSV and JSON Lines for programs.
 
-A file appears under its name only when it is complete; until then it is `NAME.partial`.
+A file appears under its name only when it is complete; until then it is `NAME.partial`, which
+`--resume` goes on with.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any, Literal, Protocol, TextIO
 
 from fer_runtime.classifier import Prediction
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
+from fer_runtime.resume import Finished, check_record, remove_record, repair, write_record
 
 STDOUT = "-"
 
@@ -32,10 +34,13 @@ class Writer(Protocol):
 class CsvWriter:
     """`path,label,probability,<one column per label>,error`; probabilities with six decimals."""
 
-    def __init__(self, stream: TextIO, labels: tuple[str, ...], top_k: int) -> None:
+    def __init__(
+        self, stream: TextIO, labels: tuple[str, ...], top_k: int, begun: bool = False
+    ) -> None:
         self.labels = labels
         self.writer = csv.writer(stream, lineterminator="\n")
-        self.writer.writerow(["path", "label", "probability", *labels, "error"])
+        if not begun:
+            self.writer.writerow(["path", "label", "probability", *labels, "error"])
         self.blank = [""] * (len(labels) + 2)
 
     def rows(self, rows: Iterable[Row]) -> None:
@@ -51,7 +56,9 @@ class CsvWriter:
 class JsonLinesWriter:
     """One object per line: path, label, probability, probabilities, top (best first), error."""
 
-    def __init__(self, stream: TextIO, labels: tuple[str, ...], top_k: int) -> None:
+    def __init__(
+        self, stream: TextIO, labels: tuple[str, ...], top_k: int, begun: bool = False
+    ) -> None:
         self.stream, self.labels, self.top_k = stream, labels, top_k
 
     def rows(self, rows: Iterable[Row]) -> None:
@@ -73,7 +80,9 @@ class JsonLinesWriter:
 class TextWriter:
     """`path: happy 93.1 %, neutral 4.2 %, …` for a person to read."""
 
-    def __init__(self, stream: TextIO, labels: tuple[str, ...], top_k: int) -> None:
+    def __init__(
+        self, stream: TextIO, labels: tuple[str, ...], top_k: int, begun: bool = False
+    ) -> None:
         self.stream, self.labels, self.top_k = stream, labels, top_k
 
     def rows(self, rows: Iterable[Row]) -> None:
@@ -86,7 +95,7 @@ class TextWriter:
             self.stream.write(f"{row.name}: {text}\n")
 
 
-FORMATS: Mapping[str, Callable[[TextIO, tuple[str, ...], int], Writer]] = {
+FORMATS: Mapping[str, Callable[[TextIO, tuple[str, ...], int, bool], Writer]] = {
     ".csv": CsvWriter,
     ".jsonl": JsonLinesWriter,
     ".txt": TextWriter,
@@ -97,14 +106,24 @@ FORMATS: Mapping[str, Callable[[TextIO, tuple[str, ...], int], Writer]] = {
 class Sink:
     """Writes rows in the format of an ending to a file, or to stdout where `output` is "-".
 
-    Use it as a context manager: leaving it without an exception completes the file.
+    Use it as a context manager: leaving it without an exception completes the file. `run` says in
+    plain values what the rows are made with, and is kept beside a partial file; with `resume` that
+    of an earlier run is gone on with, and `finished` tells how far it had come.
 
     Raises:
-        DataError: an unknown ending, a folder that cannot be written, or a full disk.
+        DataError: an unknown ending, a folder that cannot be written, a full disk, or a partial
+            file of another run.
     """
 
     def __init__(
-        self, output: str, labels: tuple[str, ...], *, ending: str | None = None, top_k: int = 3
+        self,
+        output: str,
+        labels: tuple[str, ...],
+        *,
+        ending: str | None = None,
+        top_k: int = 3,
+        run: Mapping[str, Any] | None = None,
+        resume: bool = False,
     ) -> None:
         self.output = output
         self.to_stdout = output == STDOUT
@@ -114,11 +133,20 @@ class Sink:
                 f"{output}: no known ending; the format goes by it: {', '.join(FORMATS)}."
             )
         self.partial = Path(f"{output}.partial")
-        self.stream = self._open()
+        self.finished = Finished()
+        self.run = None if self.to_stdout else run
+        begun = False
+        if resume and self.partial.is_file():
+            check_record(self.partial, run or {})
+            self.finished = repair(self.partial, ending)
+            begun = self.partial.stat().st_size > 0
+        self.stream = self._open("a" if begun else "w")
         with self._explained():
-            self.writer = FORMATS[ending](self.stream, labels, top_k)
+            if self.run is not None and not begun:
+                write_record(self.partial, self.run)
+            self.writer = FORMATS[ending](self.stream, labels, top_k, begun)
 
-    def _open(self) -> TextIO:
+    def _open(self, mode: Literal["a", "w"]) -> TextIO:
         # Names that are not UTF-8 come out with the bytes they have on disk.
         if self.to_stdout:
             if not isinstance(sys.stdout, io.TextIOWrapper):
@@ -129,7 +157,7 @@ class Sink:
             raise DataError(f"{self.output} is a folder; name a file.")
         with self._explained():
             return open(
-                self.partial, "w", encoding="utf-8", errors="surrogateescape", newline="",
+                self.partial, mode, encoding="utf-8", errors="surrogateescape", newline="",
                 buffering=1 << 16,
             )  # fmt: skip
 
@@ -155,6 +183,8 @@ class Sink:
             os.fsync(self.stream.fileno())
             self.stream.close()
             os.replace(self.partial, self.output)
+            if self.run is not None:
+                remove_record(self.partial)
 
     def _flush_stdout(self) -> None:
         try:

@@ -1,21 +1,34 @@
-"""Folders and files -> a stream of named items, in a stable order and in constant memory."""
+"""Folders, files, globs, lists, tar shards and CSV -> a stream of named items.
+
+In a stable order and in constant memory; nothing is decoded here.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+from typing import BinaryIO
 
-from fer_runtime.images import EXTENSIONS
+from fer_runtime.errors import DataError
+from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels
+
+STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image to classify: the name its row carries, and what is read (or why it cannot be)."""
+    """One image to classify: the name its row carries, and what is read (or why it cannot be).
+
+    `content` are the encoded bytes or the pixels where there is no file to read them from.
+    """
 
     name: str
     path: str
     error: str | None = None
+    content: bytes | Pixels | None = None
 
 
 class Files:
@@ -34,14 +47,17 @@ class Files:
         self.skipped = 0
         visited: set[tuple[int, int]] = set()
         for source in self.sources:
-            if os.path.isdir(source):
-                yield from self._walk(source, visited)
-            else:
-                yield Item(source, source)
+            yield from self._items(source, visited)
 
-    def total(self) -> int:
+    def total(self) -> int | None:
         """How many items iterating yields; costs one pass over the folders."""
         return sum(1 for _ in self)
+
+    def _items(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        if os.path.isdir(source):
+            yield from self._walk(source, visited)
+        else:
+            yield Item(source, source)
 
     def _walk(self, top: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
         """Depth first with a stack of our own: folders may lie deeper than Python recurses."""
@@ -73,6 +89,170 @@ class Files:
                 return iter(sorted(listing, key=lambda entry: entry.name))
         except OSError as error:
             return iter([Item(folder, folder, f"folder cannot be listed: {error.strerror}")])
+
+
+class Sources(Files):
+    """All that `fer-infer` takes: `Files`, and besides
+
+    - `-`: a list of paths on standard input, one a line;
+    - `photos/**/*.jpg`: a glob, if there is no file of that name; its files sorted by name;
+    - `shard.tar`: a tar archive as WebDataset writes it, read as a stream; items are called
+      `shard.tar/member`, other members are counted in `skipped`, and one that breaks off ends in
+      an item with an error;
+    - `fer2013.csv`: rows with a column `pixels` of space-separated grey levels, called
+      `fer2013.csv:line`.
+
+    `shard` (index, count), from 1, takes every count-th item, beginning with the index-th.
+
+    Raises:
+        DataError: while iterating, for a source that cannot be read to its end.
+    """
+
+    def __init__(
+        self,
+        sources: Iterable[str | os.PathLike[str]],
+        *,
+        shard: tuple[int, int] = (1, 1),
+        stdin: BinaryIO | None = None,
+    ) -> None:
+        super().__init__(sources)
+        self.shard = shard
+        self.stdin = stdin
+        if self.sources.count(STDIN) > 1:
+            raise DataError("Standard input can be read once only; say - once.")
+
+    def __iter__(self) -> Iterator[Item]:
+        index, count = self.shard
+        return islice(super().__iter__(), index - 1, None, count)
+
+    def total(self) -> int | None:
+        """How many items iterating yields; None where that takes reading a stream."""
+        streams = (STDIN, ".tar", ".csv")
+        if any(source.lower().endswith(streams) for source in self.sources):
+            return None
+        return super().total()
+
+    def _items(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        if source == STDIN:
+            yield from self._listed(visited)
+        elif os.path.isdir(source):
+            yield from super()._items(source, visited)
+        elif source.lower().endswith(".tar"):
+            yield from self._tar(source)
+        elif source.lower().endswith(".csv"):
+            yield from _csv_rows(source)
+        elif any(sign in source for sign in "*?[") and not os.path.lexists(source):
+            yield from self._glob(source, visited)
+        else:
+            yield from super()._items(source, visited)
+
+    def _listed(self, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        stream = self.stdin or sys.stdin.buffer
+        for line in stream:
+            name = os.fsdecode(line.rstrip(b"\r\n"))
+            if name:
+                yield from super()._items(name, visited)
+
+    def _glob(self, pattern: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        import glob
+
+        found = sorted(glob.glob(pattern, recursive=True, include_hidden=False))
+        if not found:
+            raise DataError(f"{pattern}: no file matches.")
+        for name in found:
+            if not os.path.isdir(name):
+                yield from super()._items(name, visited)
+
+    def _tar(self, path: str) -> Iterator[Item]:
+        import tarfile
+
+        _require_regular(path)
+        archive_opened = False
+        try:
+            with tarfile.open(path, "r|") as archive:
+                archive_opened = True
+                for member in archive:
+                    name = f"{path}/{member.name}"
+                    if os.path.splitext(member.name)[1].lower() not in EXTENSIONS:
+                        self.skipped += member.isfile()
+                    elif not member.isfile():
+                        yield Item(name, name, "is no regular file in its archive")
+                    elif member.size > MAX_FILE_BYTES:
+                        yield Item(name, name, f"file of {member.size:,} bytes is over the limit")
+                    else:
+                        stream = archive.extractfile(member)
+                        assert stream is not None
+                        yield Item(name, name, content=stream.read())
+            if not _ends_as_tar(path):
+                yield Item(path, path, "the archive ends too early; what follows is lost")
+        except (tarfile.TarError, OSError, EOFError) as error:
+            reason = getattr(error, "strerror", None) or error
+            if not archive_opened:
+                raise DataError(f"{path} cannot be read as a tar archive: {reason}") from None
+            yield Item(path, path, f"the archive cannot be read further: {reason}")
+
+
+def _ends_as_tar(path: str) -> bool:
+    """A tar archive ends in blocks of zeros; tarfile takes any end for one."""
+    with open(path, "rb") as stream:
+        stream.seek(-512, os.SEEK_END)
+        return not any(stream.read())
+
+
+def _csv_rows(path: str) -> Iterator[Item]:
+    import csv
+
+    import numpy as np
+
+    csv.field_size_limit(1 << 24)
+    _require_regular(path)
+    try:
+        with open(path, newline="", encoding="utf-8") as stream:
+            rows = csv.reader(stream)
+            columns = [name.strip() for name in next(rows, [])]
+            if "pixels" not in columns:
+                raise DataError(
+                    f"{path} has no column 'pixels' (it has {', '.join(columns[:8]) or 'none'}); a "
+                    "CSV source is FER2013's: grey levels of a square, separated by spaces."
+                )
+            place = columns.index("pixels")
+            for row in rows:
+                name = f"{path}:{rows.line_num}"
+                text = row[place] if place < len(row) else ""
+                levels = text.split()
+                side = int(len(levels) ** 0.5)
+                if not levels or side * side != len(levels):
+                    yield Item(name, name, f"{len(levels)} pixels make no square")
+                    continue
+                try:
+                    pixels = np.array(levels, np.uint8).reshape(side, side)
+                except (ValueError, OverflowError):
+                    yield Item(name, name, "its pixels are not whole numbers from 0 to 255")
+                    continue
+                yield Item(name, name, content=pixels)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read as CSV: {reason}") from None
+
+
+def _require_regular(path: str) -> None:
+    """Pipes, devices and sockets are never opened; raises DataError."""
+    if not os.path.exists(path):
+        raise DataError(f"{path} does not exist.")
+    if not os.path.isfile(path):
+        raise DataError(f"{path} is no regular file.")
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """ "2/8" -> (2, 8): the second of eight shares.
+
+    Raises:
+        DataError: not of this form, or an index outside 1 to count.
+    """
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise DataError(f"--shard {text}: say which share of how many, from 1/8 to 8/8.")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -124,8 +124,12 @@ def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, Foreign]:
             # of other images, or of dropped branches, deep nets blow every rounding up until
             # nothing agrees (efficientnet_b0: logits of 210 for a black image).
             layer.momentum = 1.0
+            # Most units stay on, as in trained nets; centred at zero, a hundred random layers
+            # multiply a rounding by a thousand (inception_v3, efficientnet_v2_s).
+            nn.init.constant_(layer.bias, 1.0)
             layer.train()
-    seen = [*inputs.noise(spec.input, seed), inputs.extremes(spec.input)]
+    given = spec.input
+    seen = [*inputs.noise(given), inputs.extremes(given), inputs.largest(given)]
     pixels = np.concatenate([batch.pixels for batch in seen])
     with torch.no_grad():
         deployable(torch.from_numpy(pixels))

@@ -355,3 +355,37 @@ def test_doctor_speaks_to_a_person_too(tmp_path: Path) -> None:
     assert lines[0].startswith("fer-runtime")
     assert any(line.split()[:2] == ["cpu", "runs"] for line in lines)
     assert any(line.split()[:1] == ["cuda"] for line in lines)
+
+
+# --- judging what was deployed ------------------------------------------------------------------
+
+
+def test_evaluate_and_summary_go_to_stdout_beside_a_file(
+    infer: Infer, tmp_path: Path, face: bytes
+) -> None:
+    for label in ("angry", "happy"):
+        (tmp_path / "faces" / label).mkdir(parents=True)
+        for index in range(3):
+            (tmp_path / "faces" / label / f"{index}.jpg").write_bytes(face)
+    done = infer(tmp_path / "faces", "-o", tmp_path / "o.csv", "--evaluate", "--summary")
+    assert done.returncode == 0, done.stderr
+    out = done.stdout.decode()
+    assert "6 labelled images judged" in out and "accuracy" in out and "100.0%" in out
+    again = infer(tmp_path / "faces", "--output", "-", "--evaluate")
+    assert len(read_csv(again.stdout)) == 6, "rows on stdout stay rows"
+    assert b"6 labelled images judged" in again.stderr
+    other = infer(tmp_path / "faces" / "angry", "-o", tmp_path / "o2.csv", "--evaluate")
+    assert other.returncode == 0
+    (tmp_path / "faces" / "joy").mkdir()
+    (tmp_path / "faces" / "joy" / "x.jpg").write_bytes(face)
+    wrong = infer(tmp_path / "faces", "-o", tmp_path / "o3.csv", "--evaluate")
+    assert wrong.returncode == 6 and b"'joy' is none of the model's labels" in wrong.stderr
+    assert not (tmp_path / "o3.csv").exists()
+
+
+def test_shards_together_are_the_whole(infer: Infer, messy: Path) -> None:
+    whole = read_csv(infer(messy, "--output", "-").stdout)
+    parts = [read_csv(infer(messy, "--output", "-", "--shard", f"{i}/2").stdout) for i in (1, 2)]
+    merged = sorted((row for part in parts for row in part), key=lambda row: row["path"])
+    assert [row["path"] for row in merged] == sorted(row["path"] for row in whole)
+    assert infer(messy, "--shard", "3/2").returncode == 6

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import sys
+import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from fer_runtime.errors import DataError
 from fer_runtime.images import EXTENSIONS
-from fer_runtime.sources import Files, Item
+from fer_runtime.sources import Files, Item, Sources, shard_of
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -173,3 +178,107 @@ def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
     (item,) = Files([tmp_path])
     assert os.fsencode(item.name) == path
     assert os.path.exists(item.path)
+
+
+# --- globs, lists, archives, CSV, shards -------------------------------------------------------
+
+
+def png(value: int) -> bytes:
+    stream = io.BytesIO()
+    Image.new("L", (8, 8), value).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def archive(path: Path, *members: tuple[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as target:
+        for name, content in members:
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            target.addfile(entry, io.BytesIO(content))
+    return path
+
+
+def test_globs_are_sorted_and_a_file_of_that_name_goes_first(tmp_path: Path) -> None:
+    touch(tmp_path, "a/2.png", "a/1.png", "b/deep/3.png", "x[1].png", "x1.png")
+    assert names(tmp_path, Sources([tmp_path / "*/*.png"])) == ["a/1.png", "a/2.png"]
+    every = ["a/1.png", "a/2.png", "b/deep/3.png", "x1.png", "x[1].png"]
+    assert sorted(names(tmp_path, Sources([tmp_path / "**/*.png"]))) == every
+    assert names(tmp_path, Sources([tmp_path / "x[1].png"])) == ["x[1].png"]
+    with pytest.raises(DataError, match=r"y\*: no file matches"):
+        list(Sources([tmp_path / "y*"]))
+
+
+def test_a_list_on_stdin_is_read_line_by_line(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "folder/b.png")
+    lines = f"{tmp_path}/a.png\r\n\n{tmp_path}/folder\n{tmp_path}/gone.png".encode()
+    sources = Sources(["-"], stdin=io.BytesIO(lines))
+    assert sources.total() is None
+    assert names(tmp_path, sources) == ["a.png", "folder/b.png", "gone.png"]
+    with pytest.raises(DataError, match="say - once"):
+        Sources(["-", "-"])
+
+
+def test_tar_shards_are_read_as_streams(tmp_path: Path) -> None:
+    path = archive(
+        tmp_path / "shard.tar", ("happy/1.png", png(1)), ("happy/1.json", b"{}"), ("2.JPG", b"x")
+    )
+    sources = Sources([path])
+    items = list(sources)
+    assert [item.name for item in items] == [f"{path}/happy/1.png", f"{path}/2.JPG"]
+    assert [item.content for item in items] == [png(1), b"x"]
+    assert sources.skipped == 1 and sources.total() is None
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.55, 0.9])
+def test_tar_that_breaks_off_ends_in_an_error(tmp_path: Path, keep: float) -> None:
+    path = archive(tmp_path / "shard.tar", *((f"{i}.png", png(i)) for i in range(9)))
+    content = path.read_bytes()[: 9 * 1024]
+    path.write_bytes(content[: int(len(content) * keep)])
+    *whole, last = Sources([path])
+    assert whole and all(item.error is None and item.content == png(i) for i, item in
+                         enumerate(whole))  # fmt: skip
+    assert last.name == str(path) and last.error is not None
+
+
+def test_sources_that_are_none_are_named(tmp_path: Path) -> None:
+    (tmp_path / "text.tar").write_text("not a tar archive" * 100)
+    (tmp_path / "other.csv").write_text("path,label\na,b\n")
+    os.mkfifo(tmp_path / "pipe.tar")
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name, message in (
+        ("text.tar", "cannot be read as a tar archive"),
+        ("gone.tar", "does not exist"),
+        ("pipe.tar", "is no regular file"),
+        ("pipe.csv", "is no regular file"),
+        ("other.csv", "has no column 'pixels'"),
+    ):
+        with pytest.raises(DataError, match=message):
+            list(Sources([tmp_path / name]))
+
+
+def test_csv_rows_are_pixels_or_say_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "fer2013.csv"
+    rows = ["0,1 2 3 4,Training", "1,1 2 3,Training", "2,1 2 3 256,Training", "3,a b c d,x", "4"]
+    path.write_text("\n".join(["emotion, pixels, Usage", *rows]) + "\n")
+    items = list(Sources([path]))
+    assert [item.name for item in items] == [f"{path}:{line}" for line in range(2, 7)]
+    assert items[0].content is not None and np.array_equal(items[0].content, [[1, 2], [3, 4]])
+    assert [item.error for item in items[1:]] == [
+        "3 pixels make no square",
+        "its pixels are not whole numbers from 0 to 255",
+        "its pixels are not whole numbers from 0 to 255",
+        "0 pixels make no square",
+    ]
+
+
+def test_shards_are_disjoint_and_together_all(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"{index:02}.png" for index in range(11)))
+    shards = [names(tmp_path, Sources([tmp_path], shard=(i, 3))) for i in (1, 2, 3)]
+    assert [len(shard) for shard in shards] == [4, 4, 3]
+    assert sorted(name for shard in shards for name in shard) == names(
+        tmp_path, Sources([tmp_path])
+    )
+    assert shard_of("2/3") == (2, 3)
+    for text in ("0/3", "4/3", "1", "a/b", "1/", "-1/3"):
+        with pytest.raises(DataError, match="say which share"):
+            shard_of(text)
