@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from fer_bench.artefacts import Artefacts
@@ -51,3 +53,25 @@ def test_inspect_shows_labels(exported: Artefacts) -> None:
     done = fer_export("inspect", exported.torchscript, "--json")
     assert json.loads(done.stdout)["spec"]["labels"][0] == "angry"
     assert "surprise" in fer_export("inspect", exported.onnx).stdout
+
+
+def test_ctrl_c_leaves_nothing(exported: Artefacts, tmp_path: Path) -> None:
+    """SIGINT while the artefact is being made: status 130, and the folder as it was."""
+    (tmp_path / "mine.txt").write_text("stays")
+    command = [sys.executable, "-c", "from fer_export.cli import main; main()", "onnx"]
+    process = subprocess.Popen(
+        [*command, str(exported.checkpoint), "-o", str(tmp_path / "m.onnx")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A job in the background starts with SIGINT ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob(".fer-export-*")):
+        assert process.poll() is None and time.monotonic() < deadline, "it ended too early"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
