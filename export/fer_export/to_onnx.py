@@ -25,18 +25,27 @@ OPSETS = (18, 25)
 IR_VERSION = 10
 """IR of ONNX 1.16, the newest that every onnxruntime this project supports can read."""
 MAX_BATCH = 65536
+MAX_BYTES = (1 << 31) - (1 << 20)
+"""What one ONNX file can hold: protobuf ends at 2 GiB."""
 
 
 def convert(deployable: Deployable, spec: ModelSpec, path: Path, opset: int = OPSET) -> None:
     """Export the wrapper in evaluation mode, check the graph, and save it with its spec.
 
     Raises:
-        ModelFileError: PyTorch cannot export the net, or this opset cannot be had.
+        ModelFileError: PyTorch cannot export the net, this opset cannot be had, or the weights are
+            more than one file can hold.
         ParityError: the graph holds nodes in training mode.
     """
     first, last = OPSETS
     if not first <= opset <= last:
         raise ModelFileError(f"--opset {opset}: PyTorch writes opset {first} to {last}.")
+    size = sum(t.numel() * t.element_size() for t in deployable.state_dict().values())
+    if size > MAX_BYTES:
+        raise ModelFileError(
+            f"The weights take {size:,} bytes, and one ONNX file holds {MAX_BYTES:,} at most; "
+            "fer-export pt2 has no such limit."
+        )
     model = program(deployable, spec, opset).model_proto
     actual = {entry.domain: entry.version for entry in model.opset_import}.get("")
     if actual != opset:

@@ -222,3 +222,12 @@ def test_full_disk_is_a_sentence(
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         exporter.export(exported.checkpoint, name, target)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_beyond_one_file_are_named(
+    exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(to_onnx, "MAX_BYTES", 1_000_000)
+    with pytest.raises(ModelFileError, match="one ONNX file holds 1,000,000 at most"):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
+    assert list(tmp_path.iterdir()) == []
