@@ -59,7 +59,7 @@ def fer_infer(
     batch_size: Annotated[int, typer.Option(help="Images per run of the session.", min=1)] = 32,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="FILE.csv or FILE.jsonl; - is CSV on stdout."),
+        typer.Option("--output", "-o", help="FILE.csv, .jsonl or .parquet; - is CSV on stdout."),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON Lines on stdout (a file goes by its ending).")
@@ -101,7 +101,7 @@ def fer_infer(
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.resume import model_identity, remaining
     from fer_runtime.session import Session
-    from fer_runtime.sinks import STDOUT, Sink
+    from fer_runtime.sinks import STDOUT, open_sink
     from fer_runtime.sources import Sources, shard_of
     from fer_runtime.spec import ModelSpec
 
@@ -129,7 +129,7 @@ def fer_infer(
     } if to_file else None  # fmt: skip
     with (
         _expected_ends(tally, output if to_file else None),
-        Sink(
+        open_sink(
             output or STDOUT, labels, ending=ending, top_k=top_k, run=identity, resume=resume
         ) as sink,
     ):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ RECORD = ".run.json"
 
 @dataclass(frozen=True)
 class Finished:
-    """Rows that are whole in a partial file, and the name in the last of them."""
+    """Rows that are whole in a partial file, and the name in the last of them.
+
+    `spelling` is how the format writes a name.
+    """
 
     rows: int = 0
     last: str | None = None
+    spelling: Callable[[str], str] = str
 
 
 def record_path(partial: Path) -> Path:
@@ -113,7 +117,7 @@ def remaining(
 def _from(items: Iterable[Item], whole: int, finished: Finished) -> Iterator[Item]:
     seen = 0
     for seen, item in enumerate(items, 1):
-        if seen == finished.rows and item.name != finished.last:
+        if seen == finished.rows and finished.spelling(item.name) != finished.last:
             raise DataError(
                 f"The sources have changed: row {seen:,} was {finished.last}, and would be "
                 f"{item.name} now. Start anew, without --resume."

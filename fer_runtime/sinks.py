@@ -14,12 +14,15 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
 
 from fer_runtime.classifier import Prediction
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
 from fer_runtime.resume import Finished, check_record, remove_record, repair, write_record
+
+if TYPE_CHECKING:
+    from fer_runtime.parquet import ParquetSink
 
 STDOUT = "-"
 
@@ -130,7 +133,7 @@ class Sink:
         ending = ending or Path(output).suffix.lower()
         if ending not in FORMATS:
             raise DataError(
-                f"{output}: no known ending; the format goes by it: {', '.join(FORMATS)}."
+                f"{output}: no known ending; the format goes by it: {', '.join(FORMATS)}, .parquet."
             )
         self.partial = Path(f"{output}.partial")
         self.finished = Finished()
@@ -197,6 +200,23 @@ class Sink:
 
     def _explained(self) -> _Explained:
         return _Explained(self.output)
+
+
+def open_sink(
+    output: str,
+    labels: tuple[str, ...],
+    *,
+    ending: str | None = None,
+    top_k: int = 3,
+    run: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Sink | ParquetSink:
+    """The sink for a file by its ending, or for stdout; arguments and errors are those of Sink."""
+    if output != STDOUT and Path(output).suffix.lower() == ".parquet":
+        from fer_runtime.parquet import ParquetSink
+
+        return ParquetSink(output, labels, run=run, resume=resume)
+    return Sink(output, labels, ending=ending, top_k=top_k, run=run, resume=resume)
 
 
 class _Explained:

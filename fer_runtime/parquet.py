@@ -1,0 +1,152 @@
+"""Rows to Parquet (extra `parquet`): parts while it runs, one file when it is complete.
+
+A Parquet file can be read only when its end is written, so that one that breaks off would lose
+every row. Until the run is complete, `NAME.partial` is a folder of small finished files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from fer_runtime.errors import DataError
+from fer_runtime.pipeline import Row
+from fer_runtime.resume import Finished, check_record, remove_record, write_record
+
+PART_ROWS = 8192
+"""Rows that are kept in memory, and that a crash costs at most."""
+
+
+class ParquetSink:
+    """`fer_runtime.sinks.Sink` for Parquet: path, label, probability, one column a label, error.
+
+    Probabilities are float32. A name that is not UTF-8 has its other bytes as `\\xNN`.
+
+    Raises:
+        DataError: pyarrow is not there, a folder that cannot be written, a full disk, or parts of
+            another run.
+    """
+
+    def __init__(
+        self,
+        output: str,
+        labels: tuple[str, ...],
+        *,
+        run: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        try:
+            import pyarrow
+        except ImportError:
+            raise DataError(
+                f"{output}: Parquet needs pyarrow: pip install '.[parquet]' (or write .csv)."
+            ) from None
+        if Path(output).is_dir():
+            raise DataError(f"{output} is a folder; name a file.")
+        self.output, self.labels = output, labels
+        self.partial = Path(f"{output}.partial")
+        self.run = run
+        self.finished = Finished()
+        floats = [(name, pyarrow.float32()) for name in ("probability", *labels)]
+        strings = [(name, pyarrow.string()) for name in ("path", "label", "error")]
+        self._schema = pyarrow.schema([*strings[:2], *floats, strings[2]])
+        self._rows: list[Row] = []
+        try:
+            if resume and self.partial.is_dir():
+                check_record(self.partial, run or {})
+                self.finished = self._finished()
+            else:
+                shutil.rmtree(self.partial, ignore_errors=True)
+                self.partial.mkdir()
+                write_record(self.partial, run or {})
+        except OSError as error:
+            raise self._explained(error) from None
+        self._parts = len(list(self._whole_parts()))
+
+    def __enter__(self) -> ParquetSink:
+        return self
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Append rows; raises DataError when the disk is full."""
+        self._rows += rows
+        while len(self._rows) >= PART_ROWS:
+            self._write_part(self._rows[:PART_ROWS])
+            del self._rows[:PART_ROWS]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._rows:
+            self._write_part(self._rows)
+            self._rows = []
+        if kind is None:
+            self._join()
+
+    def _table(self, rows: list[Row]) -> Any:
+        import pyarrow
+
+        best = [None if r.probabilities is None else int(r.probabilities.argmax()) for r in rows]
+        columns: dict[str, list[Any]] = {
+            "path": [_utf8(row.name) for row in rows],
+            "label": [None if place is None else self.labels[place] for place in best],
+            "probability": [
+                None if r.probabilities is None else float(r.probabilities[p])
+                for r, p in zip(rows, best, strict=True)
+            ],
+            "error": [row.error for row in rows],
+        }
+        for place, label in enumerate(self.labels):
+            columns[label] = [
+                None if r.probabilities is None else float(r.probabilities[place]) for r in rows
+            ]
+        return pyarrow.table(
+            [pyarrow.array(columns[field.name], field.type) for field in self._schema],
+            schema=self._schema,
+        )
+
+    def _write_part(self, rows: list[Row]) -> None:
+        from pyarrow import parquet
+
+        draft = self.partial / "draft"
+        try:
+            parquet.write_table(self._table(rows), draft)
+            os.replace(draft, self.partial / f"{self._parts:08}.parquet")
+        except OSError as error:
+            raise self._explained(error) from None
+        self._parts += 1
+
+    def _whole_parts(self) -> Iterator[Path]:
+        yield from sorted(self.partial.glob("*.parquet"))
+
+    def _finished(self) -> Finished:
+        from pyarrow import parquet
+
+        rows, last = 0, None
+        for part in self._whole_parts():
+            table = parquet.read_table(part, columns=["path"])
+            rows += table.num_rows
+            last = table["path"][-1].as_py()
+        return Finished(rows, last, _utf8)
+
+    def _join(self) -> None:
+        """All parts as one file, a row group a part; one part in memory at a time."""
+        from pyarrow import parquet
+
+        draft = self.partial / "draft"
+        try:
+            with parquet.ParquetWriter(draft, self._schema) as writer:
+                for part in self._whole_parts():
+                    writer.write_table(parquet.read_table(part))
+            os.replace(draft, self.output)
+            shutil.rmtree(self.partial)
+            remove_record(self.partial)
+        except OSError as error:
+            raise self._explained(error) from None
+
+    def _explained(self, error: OSError) -> DataError:
+        return DataError(f"{self.output} cannot be written: {error.strerror or error}")
+
+
+def _utf8(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
