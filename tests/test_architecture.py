@@ -27,13 +27,19 @@ THIRD_PARTY = {
     "fer_export": LEAN | EXPORT,
     "fer_bench": LEAN | TRAIN | EXPORT | {"pytest"},
 }
+EXTRAS = {"parquet": {"pyarrow"}}
+"""Module of fer_runtime -> the packages of its extra."""
 RUNTIME_FOR_TRAIN = {"spec", "images", "metrics", "hashing", "page", "errors", "machine", "console"}
 TRAIN_FOR_EXPORT = {"archives", "checkpoint", "models"}
 
 
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports, wherever in the file, as a dotted name."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    yield from walk_imports(ast.parse(path.read_text(encoding="utf-8")))
+
+
+def walk_imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -53,7 +59,16 @@ def modules() -> Iterator[tuple[str, Path]]:
 def test_third_party_imports(package: str, path: Path) -> None:
     tops = {name.partition(".")[0] for name in imports(path)}
     foreign = tops - set(sys.stdlib_module_names) - set(PACKAGES)
-    assert foreign <= THIRD_PARTY[package]
+    assert foreign <= THIRD_PARTY[package] | EXTRAS.get(path.stem, set())
+
+
+def test_extras_are_imported_only_inside_the_functions_that_need_them() -> None:
+    for name, extra in EXTRAS.items():
+        path = PACKAGES["fer_runtime"] / f"{name}.py"
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                module = ast.Module([node], [])
+                assert not {found.partition(".")[0] for found in walk_imports(module)} & extra
 
 
 def test_runtime_imports_nothing_of_ours() -> None:
