@@ -63,7 +63,8 @@ def compare(
             f"{name:<42}{statistics.median(rates):8,.0f} images/s   accuracy "
             f"{figures['accuracy'][name]:.2%}"
         )
-    print(f"{'ratio of the medians':<42}{figures['ratio']:8.2f}")
+    for name in ("ratio", "ratio_int8"):
+        print(f"{name + ' of the medians':<42}{figures[name]:8.2f}")
     if output:
         output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
@@ -71,18 +72,22 @@ def compare(
 def measure(paths: list[Path], data: Path, python: Path, repeats: int) -> dict[str, Any]:
     """Run both in turn on the first core that this process may use."""
     core = min(os.sched_getaffinity(0))
-    names = ("fer-infer", "fer-infer, from start to exit", "package fer")
+    names = ("fer-infer", "fer-infer, from start to exit", "fer-infer, int8", "package fer")
     rates: dict[str, list[float]] = {name: [] for name in names}
-    ours, whole, theirs = names
+    ours, whole, small, theirs = names
     accuracy = {}
     with tempfile.TemporaryDirectory() as folder:
         listing = Path(folder) / "paths.txt"
         listing.write_text("\n".join(map(str, paths)), encoding="utf-8")
         for _ in range(repeats):
-            seconds, rate, labels = _fer_infer(data, Path(folder) / "out.csv", core)
+            output = Path(folder) / "out.csv"
+            seconds, rate, labels = _fer_infer(data, output, core, "compact_cnn")
             rates[ours].append(rate)
             rates[whole].append(len(labels) / seconds)
             accuracy[ours] = accuracy[whole] = _accuracy(labels)
+            _, rate, labels = _fer_infer(data, output, core, "compact_cnn.int8")
+            rates[small].append(rate)
+            accuracy[small] = _accuracy(labels)
             seconds, found = _package(python, listing, core)
             rates[theirs].append(len(paths) / seconds)
             accuracy[theirs] = _accuracy(dict(zip(map(str, paths), found, strict=True)))
@@ -91,11 +96,14 @@ def measure(paths: list[Path], data: Path, python: Path, repeats: int) -> dict[s
         "images_per_second": rates,
         "accuracy": accuracy,
         "ratio": statistics.median(rates[ours]) / statistics.median(rates[theirs]),
+        "ratio_int8": statistics.median(rates[small]) / statistics.median(rates[theirs]),
         "machine": engines.machine(),
     }
 
 
-def _fer_infer(data: Path, output: Path, core: int) -> tuple[float, float, dict[str, str]]:
+def _fer_infer(
+    data: Path, output: Path, core: int, model: str
+) -> tuple[float, float, dict[str, str]]:
     """Seconds of the whole command on one core, the images/s that it reports, path -> label."""
     program = (
         f"import os; os.sched_setaffinity(0, {{{core}}}); "
@@ -103,7 +111,10 @@ def _fer_infer(data: Path, output: Path, core: int) -> tuple[float, float, dict[
     )
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-c", program, str(data), "--provider", "cpu", "-o", str(output)],
+        [
+            sys.executable, "-c", program, str(data), "--model", model, "--provider", "cpu", "-o",
+            str(output),
+        ],
         check=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     seconds = time.perf_counter() - started

@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def options_of(settings: Mapping[str, Any]) -> str:
         if isinstance(value, bool):
             words.append(f"--{option}" if value else f"--no-{option}")
         else:
-            words.append(f"--{option} {_text(value) or chr(34) * 2}")
+            text = _text(value)
+            words.append(f"--{option} {shlex.quote(text) if text else chr(34) * 2}")
     return " ".join(words)
 
 
