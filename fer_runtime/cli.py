@@ -99,7 +99,7 @@ def fer_infer(
     from fer_runtime.classifier import find_model
     from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
-    from fer_runtime.resume import model_identity, remaining
+    from fer_runtime.resume import identity, remaining
     from fer_runtime.session import Session
     from fer_runtime.sinks import STDOUT, open_sink
     from fer_runtime.sources import Sources, shard_of
@@ -107,30 +107,28 @@ def fer_infer(
 
     if on_error not in ("row", "fail"):
         raise typer.BadParameter(f"{on_error!r}; allowed: row, fail", param_hint="--on-error")
+    to_file = output is not None and output != STDOUT
+    if resume:
+        _check_resume(output if to_file else None, evaluate or summary)
+    files = Sources(sources, shard=shard_of(shard))
     path = find_model(model)
     workers = threads or usable_threads()
     # Foreign specs are read first: a mistake in one should not cost a session's start.
     given = ModelSpec.read(spec) if spec else None
     session = Session.open(path, provider=provider, threads=1, spec=given)
     _say(f"model {path} on {session.provider_reason}")
-    files = Sources(sources, shard=shard_of(shard))
     pipeline = Pipeline(session, workers=workers, batch_size=batch_size)
-    to_file = output is not None and output != STDOUT
-    if resume:
-        _check_resume(output if to_file else None, evaluate or summary)
     ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
     tally = _Tally(on_error)
     watching = _watching(labels, evaluate, summary)
-    identity = {
-        **model_identity(path), "spec": session.spec.to_dict(), "sources": sources, "shard": shard,
-        "batch_size": batch_size, "provider": session.provider, "top_k": top_k,
-        "fer-runtime": __version__,
-    } if to_file else None  # fmt: skip
+    run = None
+    if to_file:
+        run = identity(session, sources=sources, shard=shard, batch_size=batch_size, top_k=top_k)
     with (
         _expected_ends(tally, output if to_file else None),
         open_sink(
-            output or STDOUT, labels, ending=ending, top_k=top_k, run=identity, resume=resume
+            output or STDOUT, labels, ending=ending, top_k=top_k, run=run, resume=resume
         ) as sink,
     ):
         rest, repeated = remaining(files, sink.finished, batch_size)
@@ -139,7 +137,8 @@ def fer_infer(
             repeated = 0
             for each in watching:
                 each.add(rows)
-        tally.require_images(files.sources, files.skipped)
+        if not sink.finished.rows:
+            tally.require_images(files.sources, files.skipped)
     for each in watching:
         print(each.text(), end="", file=sys.stdout if to_file else sys.stderr)
     _say(tally.summary(files.skipped, session, output))

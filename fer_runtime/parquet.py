@@ -6,6 +6,7 @@ every row. Until the run is complete, `NAME.partial` is a folder of small finish
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -77,9 +78,11 @@ class ParquetSink:
             del self._rows[:PART_ROWS]
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self._rows:
-            self._write_part(self._rows)
-            self._rows = []
+        # After an error the disk may be full: what can be kept is kept, and that error stands.
+        with contextlib.suppress(*(() if kind is None else (DataError,))):
+            if self._rows:
+                self._write_part(self._rows)
+                self._rows = []
         if kind is None:
             self._join()
 

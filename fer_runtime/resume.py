@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fer_runtime._version import __version__
 from fer_runtime.errors import DataError
+from fer_runtime.hashing import file_sha256
+from fer_runtime.session import Session
 from fer_runtime.sources import Item
 
 RECORD = ".run.json"
@@ -136,8 +138,12 @@ def remove_record(partial: Path) -> None:
     record_path(partial).unlink(missing_ok=True)
 
 
-def model_identity(path: Path) -> dict[str, Any]:
-    """A model file by content."""
-    from fer_runtime.hashing import file_sha256
-
-    return {"model": file_sha256(path), "model_bytes": os.path.getsize(path)}
+def identity(session: Session, **options: Any) -> dict[str, Any]:
+    """What makes the rows of two runs comparable, in plain values: model, spec and options."""
+    return {
+        "model": file_sha256(session.path),
+        "spec": session.spec.to_dict(),
+        "provider": session.provider,
+        "fer-runtime": __version__,
+        **options,
+    }

@@ -253,8 +253,9 @@ ONNX, uint8 pixels in, logits and probabilities out, normalisation inside. Parit
 of the logits' standard deviation (allowed: 1e-4). The verdict stands in the file: `fer-export
 inspect`.
 
-int8 is static and per channel, calibrated on 512 images of Training (without those that are in
-PublicTest too); of three ways of calibrating the one with the best macro-F1 on PublicTest was kept.
+int8 is static and per channel, calibrated on at most 512 images of Training (without those that are
+in PublicTest too); of three ways of calibrating the one with the best macro-F1 on PublicTest was
+kept.
 Speed is that of the session alone on one core of this machine ({processor}), measured in turns:
 
 {precisions}

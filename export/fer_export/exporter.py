@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_export import inputs, parity, precision
+from fer_export import inputs, parity, precision, to_onnx
 from fer_export.formats import FORMATS, Format
 from fer_export.loading import Foreign, load
 from fer_export.precision import PRECISIONS, Precision
@@ -101,6 +101,11 @@ def _precision(options: Options, format_name: str) -> Precision:
         raise DataError(f"--precision {options.precision}: say one of {', '.join(PRECISIONS)}.")
     if chosen.name != "fp32" and format_name != "onnx":
         raise DataError(f"--precision {chosen.name} is for ONNX; {format_name} stays fp32.")
+    if chosen.name == "int8" and (options.calibration is None or options.evaluation is None):
+        raise DataError(
+            "int8 needs --calibration DIR (typical images, to choose ranges by) and "
+            "--evaluation DIR (labelled images, DIR/<label>/*, which decide whether it may be)."
+        )
     return chosen
 
 
@@ -114,8 +119,6 @@ def _convert(
             "on chance or on the other images of a batch."
         )
     if chosen.name == "onnx":
-        from fer_export import to_onnx
-
         to_onnx.convert(deployable, spec, draft, options.opset)
     else:
         chosen.convert(deployable, spec, draft)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from fer_export import runners
 from fer_runtime.errors import ParityError
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -113,8 +114,6 @@ def largest_value(source: Path, pixels: np.ndarray, folder: Path) -> tuple[float
 
     `folder` takes a temporary copy of the file; (N, C, H, W) uint8, run four at a time.
     """
-    from fer_export import runners
-
     outputs = float_outputs(onnx.load(source))
     copy = folder / "intermediates.onnx"
     with_outputs(source, outputs, copy)

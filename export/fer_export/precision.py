@@ -11,7 +11,6 @@ import onnx
 
 from fer_export import accuracy, inputs, parity, quantize, runners, speed, to_half, to_onnx
 from fer_runtime import labelled
-from fer_runtime.errors import DataError
 from fer_runtime.spec import ModelSpec
 
 
@@ -95,7 +94,7 @@ def reduce(
     what parity is tried on.
 
     Raises:
-        DataError: a folder is missing or cannot be used.
+        DataError: a folder cannot be used.
         ParityError: the model does not stand this precision.
     """
     known = None if evaluation is None else labelled.read(evaluation, spec.labels)
@@ -106,11 +105,7 @@ def reduce(
     largest: float | None = None
     tried: list[quantize.Candidate] = []
     if precision == "int8":
-        if calibration is None or known is None or reference is None:
-            raise DataError(
-                "int8 needs --calibration DIR (typical images, to choose ranges by) and "
-                "--evaluation DIR (labelled images, DIR/<label>/*, which decide whether it may be)."
-            )
+        assert calibration is not None and known is not None and reference is not None
         typical = quantize.calibration_batches(
             calibration, known, spec, skip_duplicates=skip_duplicates
         )

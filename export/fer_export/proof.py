@@ -50,13 +50,15 @@ class Options:
     bisect: bool = False
 
     def gate(self, chosen: Precision) -> dict[str, Any]:
-        """What `parity.compare` is told."""
-        return {
-            "tolerance": chosen.tolerance if self.tolerance is None else self.tolerance,
-            "min_agreement": (
-                chosen.min_agreement if self.min_agreement is None else self.min_agreement
-            ),
-        }
+        """What `parity.compare` is told.
+
+        The fp32 file that another precision is made from keeps fp32's own gate.
+        """
+        gate = {"tolerance": chosen.tolerance, "min_agreement": chosen.min_agreement}
+        if chosen.name == "fp32" and self.precision != "fp32":
+            return gate
+        asked = {"tolerance": self.tolerance, "min_agreement": self.min_agreement}
+        return {**gate, **{name: value for name, value in asked.items() if value is not None}}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from fer_runtime.errors import DataError
 from fer_runtime.page import Page
 
 if TYPE_CHECKING:
+    from fer_export.precision import Reduced
     from fer_export.proof import Proof
 
 
@@ -117,9 +118,10 @@ def _artefact(page: Page, entry: Entry) -> None:
         ["99th percentile", f"{figures.p99_difference:.3g}"],
         ["mean", f"{figures.mean_difference:.3g}"],
         ["largest difference of a probability", f"{figures.max_probability_difference:.3g}"],
-        ["images within the tolerance", f"{figures.pass_rate:.2%}"],
         ["same top-1", f"{figures.agreement:.2%}"],
     ]
+    if figures.tolerance is not None:
+        rows.append(["images within the tolerance", f"{figures.pass_rate:.2%}"])
     page.table(rows)
     if figures.histogram:
         page.heading("Differences of logits, in standard deviations", 3)
@@ -138,21 +140,7 @@ def _artefact(page: Page, entry: Entry) -> None:
             ]
         )
     if proof.reduced is not None:
-        page.heading("Precisions side by side", 3)
-        page.table(report.precision_rows(proof.reduced), ["", *proof.reduced.bytes])
-        page.items(report.remarks(proof.reduced))
-        if proof.reduced.candidates:
-            page.table(
-                [
-                    [
-                        candidate.method,
-                        ", ".join(candidate.kept) or "none",
-                        f"{candidate.figures.macro_f1:.4f}",
-                    ]
-                    for candidate in proof.reduced.candidates
-                ],
-                ["calibration", "layers in float", "macro-F1"],
-            )
+        _precisions(page, proof.reduced)
     if entry.path is None:
         return
     found = inspect.inspect(entry.path)
@@ -160,6 +148,22 @@ def _artefact(page: Page, entry: Entry) -> None:
     page.table(
         [["kind", found.kind], *([k, report.plain(v) or "none"] for k, v in found.facts.items())]
     )
+
+
+def _precisions(page: Page, reduced: Reduced) -> None:
+    from fer_export import report
+
+    page.heading("Precisions side by side", 3)
+    page.table(report.precision_rows(reduced), ["", *reduced.bytes])
+    page.items(report.remarks(reduced))
+    if reduced.candidates:
+        page.table(
+            [
+                [each.method, ", ".join(each.kept) or "none", f"{each.figures.macro_f1:.4f}"]
+                for each in reduced.candidates
+            ],
+            ["calibration", "layers in float", "macro-F1"],
+        )
 
 
 def _decades(histogram: Sequence[int]) -> dict[str, int]:

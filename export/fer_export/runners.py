@@ -36,7 +36,7 @@ def torchscript(path: Path) -> Runner:
 
 
 def exported_program(path: Path) -> Runner:
-    """A `.pt2` file; loading it unpickles constants, which can execute code."""
+    """A `.pt2` file; one that would execute code when it is loaded is refused."""
     from fer_export import to_exported_program
 
     return _torch_runner(to_exported_program.load(path).module())

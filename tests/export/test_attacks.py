@@ -45,7 +45,7 @@ def tried(folder: Path, exported: Artefacts) -> list[dict[str, Any]]:
 
 
 def test_every_attack_is_refused_in_words(tried: list[dict[str, Any]]) -> None:
-    assert len(tried) == 30 * 7
+    assert len(tried) == 32 * 7
     for each in tried:
         where = f"{each['file']} by {each['door']}: {each['words']}"
         # Looking at metadata is harmless, and tells what a file is.
@@ -93,6 +93,8 @@ def test_refusals_name_the_kind(tried: list[dict[str, Any]]) -> None:
     assert "would execute code" in said["torch_saved.pt", "load"]
     assert "would execute code" in said["sample_inputs.pt2", "verify"]
     assert "would execute code" in said["constants.pt2", "verify"]
+    assert "holds an entry twice" in said["twice.pt2", "verify"]
+    assert "is no archive of torch.export" in said["malformed.pt2", "verify"]
     assert "is executed when it is loaded" in said["compiled.pt2", "verify"]
     assert "web page" in said["web_page.onnx", "inspect"]
     assert "/etc/passwd" in said["external_absolute.onnx", "attach"]

@@ -160,6 +160,16 @@ def test_int8_says_which_folders_it_needs(exported: Artefacts, tmp_path: Path) -
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(precision="int8"))
 
 
+def test_a_tolerance_for_another_precision_leaves_the_fp32_gate(
+    exported: Artefacts, tmp_path: Path
+) -> None:
+    """What fp16 may lose must not let a wrong fp32 file through, from which it is made."""
+    loose = Options(precision="fp16", tolerance=0.5, min_agreement=0.9)
+    assert loose.gate(precision.PRECISIONS["fp32"]) == {"tolerance": 1e-4, "min_agreement": 1.0}
+    assert loose.gate(precision.PRECISIONS["fp16"]) == {"tolerance": 0.5, "min_agreement": 0.9}
+    assert Options(tolerance=0.0).gate(precision.PRECISIONS["fp32"])["tolerance"] == 0.0
+
+
 def test_precision_is_for_onnx(exported: Artefacts, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="--precision int4: say one of fp32, fp16, int8"):
         exporter.export(exported.checkpoint, "onnx", options=Options(precision="int4"))

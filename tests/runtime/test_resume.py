@@ -167,3 +167,25 @@ def test_sources_that_changed_are_refused(tmp_path: Path, folder: Path, tiny_mod
     assert process.returncode == 6
     assert f"row 100 was {first}".encode() in err
     assert partial.read_bytes() == b"".join(lines[:100])
+
+
+def test_killed_before_the_rename_there_is_nothing_left_to_run(
+    tmp_path: Path, folder: Path, tiny_model: Path
+) -> None:
+    """All rows are there, a whole number of batches, under the partial name."""
+    common = (folder, "--model", tiny_model, "--provider", "cpu", "--batch-size", "9")
+    done = start(*common, "-o", tmp_path / "o.csv")
+    assert done.wait(60) == 3
+    content = (tmp_path / "o.csv").read_bytes()
+    interrupted = start(*common, "-o", tmp_path / "p.csv")
+    partial = tmp_path / "p.csv.partial"
+    while not resume.record_path(partial).exists():
+        assert interrupted.poll() is None
+        time.sleep(0.001)
+    interrupted.kill()
+    interrupted.communicate()
+    partial.write_bytes(content)
+    process = start(*common, "-o", tmp_path / "p.csv", "--resume")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert (tmp_path / "p.csv").read_bytes() == content and not partial.exists()

@@ -41,15 +41,19 @@ def check_program(path: Path) -> None:
     """Refuse a `.pt2` archive that would execute code when `torch.export.load` opens it.
 
     Raises:
-        ModelFileError: a pickle in it holds more than tensors and plain values, or it brings
-            compiled code or script objects.
+        ModelFileError: a pickle in it holds more than tensors and plain values, it brings compiled
+            code or script objects, or it is broken.
     """
     import torch
 
     check_size(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            for entry in archive.namelist():
+            entries = archive.namelist()
+            if len(set(entries)) < len(entries):
+                # Which of the two PyTorch reads is not for us to guess.
+                raise ModelFileError(f"{path} holds an entry twice; refused.")
+            for entry in entries:
                 name = entry.partition("/")[2]
                 if name.startswith("data/aotinductor/") or "/custom_obj" in name:
                     raise ModelFileError(
@@ -62,8 +66,12 @@ def check_program(path: Path) -> None:
             f"{path}: loading {entry} would execute code, so it is refused; fer-export writes "
             "tensors and plain values only."
         ) from None
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise ModelFileError(f"{path} is no archive of torch.export: {error}") from None
+    except (
+        zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError,
+        AttributeError,
+    ) as error:  # fmt: skip
+        reason = str(error) or type(error).__name__
+        raise ModelFileError(f"{path} is no archive of torch.export: {reason}") from None
 
 
 def _pickles(archive: zipfile.ZipFile) -> list[str]:

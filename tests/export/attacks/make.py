@@ -12,6 +12,7 @@ import os
 import pickle
 import struct
 import sys
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,20 @@ def program_constants(path: Path, marker: Path) -> None:
 
 def program_compiled(path: Path, marker: Path) -> None:
     program(path, "data/aotinductor/model/evil.so", b"\x7fELF")
+
+
+def program_twice(path: Path, marker: Path) -> None:
+    """The harmless entry last, for readers of the directory; another reader may take the first."""
+    program_sample_inputs(path, marker)
+    buffer = io.BytesIO()
+    torch.save((), buffer)
+    with warnings.catch_warnings(), zipfile.ZipFile(path, "a") as archive:
+        warnings.simplefilter("ignore")
+        archive.writestr("archive/data/sample_inputs/model.pt", buffer.getvalue())
+
+
+def program_malformed(path: Path, marker: Path) -> None:
+    program(path, "data/constants/model_constants_config.json", b'{"config": {"w": {}}}')
 
 
 def bomb(path: Path, entry: str) -> None:
@@ -214,6 +229,8 @@ ATTACKS: dict[str, Callable[[Path, Path], None]] = {
     "sample_inputs.pt2": program_sample_inputs,
     "constants.pt2": program_constants,
     "compiled.pt2": program_compiled,
+    "twice.pt2": program_twice,
+    "malformed.pt2": program_malformed,
     "bomb.pt": checkpoint_bomb,
     "bomb.torchscript": torchscript_bomb,
     "bomb.pt2": torchscript_bomb,
