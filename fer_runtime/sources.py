@@ -105,7 +105,7 @@ class Sources(Files):
     `shard` (index, count), from 1, takes every count-th item, beginning with the index-th.
 
     Raises:
-        DataError: while iterating, for a source that cannot be read to its end.
+        DataError: while iterating, for a source that is not there or is of another kind.
     """
 
     def __init__(
@@ -127,8 +127,7 @@ class Sources(Files):
 
     def total(self) -> int | None:
         """How many items iterating yields; None where that takes reading a stream."""
-        streams = (STDIN, ".tar", ".csv")
-        if any(source.lower().endswith(streams) for source in self.sources):
+        if any(s == STDIN or s.lower().endswith((".tar", ".csv")) for s in self.sources):
             return None
         return super().total()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from fer_export import runners
+from fer_export.inputs import BATCH_SIZES, InputBatch
 from fer_runtime.errors import ParityError
 
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
@@ -109,20 +110,25 @@ def with_outputs(source: Path, names: Collection[str], target: Path) -> None:
     onnx.save(model, target)
 
 
-def largest_value(source: Path, pixels: np.ndarray, folder: Path) -> tuple[float, str]:
-    """The largest magnitude of any intermediate float on these pixels, and the node it is from.
+def largest_value(
+    source: Path, batches: Sequence[InputBatch], folder: Path
+) -> tuple[float, str, str]:
+    """The largest magnitude of any intermediate float, the node it is from, and on which image.
 
-    `folder` takes a temporary copy of the file; (N, C, H, W) uint8, run four at a time.
+    NaN counts as the largest. `folder` takes a temporary copy of the file; at most 17 images of a
+    batch are looked at, four at a time.
     """
     outputs = float_outputs(onnx.load(source))
     copy = folder / "intermediates.onnx"
     with_outputs(source, outputs, copy)
     run = runners.onnx(copy)
-    best, where = 0.0, ""
-    for start in range(0, len(pixels), 4):
-        for name, values in run(pixels[start : start + 4]).items():
-            largest = float(np.abs(values).max(initial=0.0))
-            if not largest <= best:  # also NaN
-                best, where = largest, outputs[name].name if name in outputs else name
+    best, where, image = 0.0, "", ""
+    for batch in batches:
+        for start in range(0, min(len(batch.names), BATCH_SIZES[-1]), 4):
+            for name, values in run(batch.pixels[start : start + 4]).items():
+                largest = float(np.abs(values).max(initial=0.0))
+                if not largest <= best:  # also NaN
+                    best, image = largest, batch.names[start]
+                    where = outputs[name].name if name in outputs else name
     copy.unlink()
-    return best, where
+    return best, where, image

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from fer_bench.artefacts import Artefacts
-from fer_export import accuracy, exporter, formats, precision, quantize, runners, to_half
+from fer_export import accuracy, exporter, formats, inputs, precision, quantize, runners, to_half
 from fer_export.proof import Options
 from fer_export.verification import verify
 from fer_runtime import images, labelled
@@ -262,8 +262,9 @@ def expect_labels() -> Callable[[], tuple[str, ...]]:
 def test_largest_value_names_its_node(exported: Artefacts, tmp_path: Path) -> None:
     from fer_export import graph
 
-    pixels = np.full((5, 1, 48, 48), 255, np.uint8)
-    value, node = graph.largest_value(exported.onnx, pixels, tmp_path)
-    assert value >= 255 and node and list(tmp_path.iterdir()) == []
+    dark = inputs.InputBatch(("dark",), np.zeros((1, 1, 48, 48), np.uint8))
+    white = inputs.InputBatch(tuple("abcde"), np.full((5, 1, 48, 48), 255, np.uint8))
+    value, node, image = graph.largest_value(exported.onnx, [dark, white], tmp_path)
+    assert value >= 255 and node and image == "a" and list(tmp_path.iterdir()) == []
     assert np.finfo(np.float16).max / 2 > to_half.LARGEST
     assert torch.finfo(torch.float16).max == np.finfo(np.float16).max
