@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
     from fer_runtime.pipeline import Row
     from fer_runtime.session import Session
+    from fer_runtime.sources import Sources
 
 ERROR_ROWS = 3
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
@@ -131,18 +132,18 @@ def fer_infer(
             output or STDOUT, labels, ending=ending, top_k=top_k, run=run, resume=resume
         ) as sink,
     ):
+        tally.finished = sink.finished
         rest, repeated = remaining(files, sink.finished, batch_size)
-        for rows in _shown(tally.counted(pipeline.run(rest)), files, output or STDOUT):
-            sink.write(rows[repeated:])
-            repeated = 0
+        rows_left = tally.counted(pipeline.run(rest), repeated)
+        for rows in _shown(rows_left, files, sink.finished.rows, output or STDOUT):
+            sink.write(rows)
             for each in watching:
                 each.add(rows)
-        if not sink.finished.rows:
-            tally.require_images(files.sources, files.skipped)
+        tally.require_images(files.sources, files.skipped)
     for each in watching:
         print(each.text(), end="", file=sys.stdout if to_file else sys.stderr)
     _say(tally.summary(files.skipped, session, output))
-    raise typer.Exit(ERROR_ROWS if tally.errors else 0)
+    raise typer.Exit(ERROR_ROWS if tally.errors or tally.finished.errors else 0)
 
 
 def _watching(labels: tuple[str, ...], evaluate: bool, summary: bool) -> list[Evaluation | Summary]:
@@ -156,8 +157,10 @@ def _watching(labels: tuple[str, ...], evaluate: bool, summary: bool) -> list[Ev
 
 def _check_resume(file: str | None, watching: bool) -> None:
     """Refuse what --resume cannot do; end at once where there is nothing left to do."""
-    if file is None:
-        raise typer.BadParameter("it needs --output FILE.", param_hint="--resume")
+    if file is None or not file.lower().endswith((".csv", ".jsonl", ".parquet")):
+        raise typer.BadParameter(
+            "it needs --output FILE.csv, .jsonl or .parquet.", param_hint="--resume"
+        )
     if watching:
         raise typer.BadParameter(
             "--evaluate and --summary look at every row; leave them away.", param_hint="--resume"
@@ -183,15 +186,23 @@ def _expected_ends(tally: _Tally, file: str | None) -> Iterator[None]:
 
 
 class _Tally:
-    """Counts what went by, and stops the run at the first error where that was asked for."""
+    """Counts what went by, and stops the run at the first error where that was asked for.
+
+    `finished` is what an earlier run had done already.
+    """
 
     def __init__(self, on_error: str) -> None:
         self.on_error = on_error
         self.started = time.perf_counter()
-        self.images = self.errors = 0
+        from fer_runtime.resume import Finished
 
-    def counted(self, batches: Iterable[list[Row]]) -> Iterator[list[Row]]:
-        for rows in batches:
+        self.images = self.errors = 0
+        self.finished = Finished()
+
+    def counted(self, batches: Iterable[list[Row]], repeated: int) -> Iterator[list[Row]]:
+        """Batches without their first `repeated` rows, which are finished already."""
+        for batch in batches:
+            rows, repeated = batch[repeated:], 0
             failed = [row for row in rows if row.error is not None]
             if failed and self.on_error == "fail":
                 raise ImageError(f"{failed[0].name}: {failed[0].error}")
@@ -200,7 +211,7 @@ class _Tally:
             yield rows
 
     def require_images(self, sources: list[str], skipped: int) -> None:
-        if not self.images:
+        if not self.images + self.finished.rows:
             others = f" ({_count(skipped, 'other file')})" if skipped else ""
             raise DataError(f"{', '.join(sources)}: no image files there{others}.")
 
@@ -211,12 +222,16 @@ class _Tally:
             f"({self.images / seconds:,.0f} images/s) on {session.provider}",
             f"{self.errors:,} with an error" if self.errors else "",
             f"{_count(skipped, 'other file')} skipped" if skipped else "",
+            f"{self.finished.rows:,} finished before" if self.finished.rows else "",
+            f"{self.finished.errors:,} of these with an error" if self.finished.errors else "",
         ]
         line = ", ".join(part for part in parts if part)
         return f"{line} -> {output}" if output and output != "-" else line
 
 
-def _shown(batches: Iterable[list[Row]], files: Any, output: str) -> Iterator[list[Row]]:
+def _shown(
+    batches: Iterable[list[Row]], files: Sources, finished: int, output: str
+) -> Iterator[list[Row]]:
     """Pass batches on; with a bar on stderr where a person watches and rows do not scroll by."""
     if not sys.stderr.isatty() or (output == "-" and sys.stdout.isatty()):
         yield from batches
@@ -243,7 +258,8 @@ def _shown(batches: Iterable[list[Row]], files: Any, output: str) -> Iterator[li
         task = bar.add_task("", total=files.total(), rate="")
         for rows in batches:
             done += len(rows)
-            bar.update(task, completed=done, rate=f"{done / (time.perf_counter() - started):,.0f}")
+            rate = done / (time.perf_counter() - started)
+            bar.update(task, completed=finished + done, rate=f"{rate:,.0f}")
             yield rows
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from array import array
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -10,36 +10,33 @@ import numpy.typing as npt
 
 from fer_runtime import metrics
 from fer_runtime.errors import DataError
+from fer_runtime.labelled import target_of
 from fer_runtime.pipeline import Row
 
 
 class Evaluation:
-    """Collects what was predicted for labelled images; 4 bytes a label and image.
+    """Collects what was predicted for labelled images: 4 bytes an image and each of its labels.
 
-    An image's label is the name of the folder that it lies in, in a tar shard too.
+    An image's label is the innermost of the folders that it lies in which has a label's name, in a
+    tar shard too.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = tuple(labels)
         self.errors = 0
         self._places = {label: place for place, label in enumerate(self.labels)}
-        self._targets: list[int] = []
-        self._probabilities: list[npt.NDArray[np.float32]] = []
+        self._targets = array("i")
+        self._probabilities = array("f")
 
     def add(self, rows: Iterable[Row]) -> None:
         """Take rows in; raises DataError for an image that lies in no label's folder."""
         for row in rows:
-            folder = os.path.basename(os.path.dirname(row.name))
-            if folder not in self._places:
-                raise DataError(
-                    f"{row.name}: {folder!r} is none of the model's labels "
-                    f"({', '.join(self.labels)}); --evaluate wants one folder per label."
-                )
+            target = target_of(row.name, self._places)
             if row.probabilities is None:
                 self.errors += 1
                 continue
-            self._targets.append(self._places[folder])
-            self._probabilities.append(row.probabilities)
+            self._targets.append(target)
+            self._probabilities.frombytes(row.probabilities.astype(np.float32).tobytes())
 
     def text(self) -> str:
         """Accuracy, macro-F1 and each label's recall with 95 % intervals, and the confusion matrix.
@@ -50,7 +47,7 @@ class Evaluation:
         if not self._targets:
             raise DataError("--evaluate: no image could be judged.")
         targets = np.array(self._targets, np.int64)
-        probabilities = np.stack(self._probabilities)
+        probabilities = np.array(self._probabilities, np.float32).reshape(len(targets), -1)
         figures = metrics.summary(probabilities, targets, self.labels)
         intervals = metrics.intervals(probabilities, targets, self.labels)
         unread = f"; {self.errors:,} could not be read" if self.errors else ""

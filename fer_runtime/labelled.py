@@ -1,9 +1,9 @@
-"""A folder of labelled images: the name of the folder that an image lies in is its label."""
+"""Labelled images: the innermost of its folders that has a label's name says what an image is."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +22,10 @@ class Labelled:
 
 
 def read(folder: str | os.PathLike[str], labels: Sequence[str]) -> Labelled:
-    """The images of `folder/<label>/...` in the runtime's order; nothing is decoded.
+    """The images below `folder`, one folder per label, in the runtime's order; not yet decoded.
 
     Raises:
-        DataError: no such folder, no image in it, or a subfolder that is none of the labels.
+        DataError: no such folder, no image in it, or an image that lies in no label's folder.
     """
     top = os.fspath(folder)
     if not os.path.isdir(top):
@@ -33,14 +33,19 @@ def read(folder: str | os.PathLike[str], labels: Sequence[str]) -> Labelled:
     paths, targets = [], []
     places = {label: place for place, label in enumerate(labels)}
     for item in Files([top]):
-        label = os.path.relpath(item.path, top).split(os.sep)[0]
-        if label not in places:
-            raise DataError(
-                f"{item.path}: {label!r} is none of the model's labels ({', '.join(labels)}); "
-                "labelled images lie in one folder per label."
-            )
+        targets.append(target_of(os.path.relpath(item.path, top), places))
         paths.append(item.path)
-        targets.append(places[label])
     if not paths:
         raise DataError(f"{top} holds no images; labelled images lie in one folder per label.")
     return Labelled(tuple(paths), np.array(targets, np.int64))
+
+
+def target_of(path: str, places: Mapping[str, int]) -> int:
+    """The place of the label that a path's folders name; raises DataError where none does."""
+    for folder in reversed(os.path.dirname(path).split(os.sep)):
+        if folder in places:
+            return places[folder]
+    raise DataError(
+        f"{path}: none of its folders is called like a label of the model's "
+        f"({', '.join(places)}); labelled images lie in one folder per label."
+    )

@@ -125,12 +125,13 @@ class ParquetSink:
     def _finished(self) -> Finished:
         from pyarrow import parquet
 
-        rows, last = 0, None
+        rows, errors, last = 0, 0, None
         for part in self._whole_parts():
-            table = parquet.read_table(part, columns=["path"])
+            table = parquet.read_table(part, columns=["path", "error"])
             rows += table.num_rows
+            errors += table.num_rows - table["error"].null_count
             last = table["path"][-1].as_py()
-        return Finished(rows, last, _utf8)
+        return Finished(rows, errors, last, _utf8)
 
     def _join(self) -> None:
         """All parts as one file, a row group a part; one part in memory at a time."""

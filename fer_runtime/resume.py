@@ -16,16 +16,19 @@ from fer_runtime.session import Session
 from fer_runtime.sources import Item
 
 RECORD = ".run.json"
+PREDICTED = {".csv": b",\n", ".jsonl": b'"error": null}\n'}
+"""What a row ends in that has no error, by the endings that can be gone on with."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Rows that are whole in a partial file, and the name in the last of them.
+    """Rows that are whole in a partial file, how many of them are errors, and the last one's name.
 
     `spelling` is how the format writes a name.
     """
 
     rows: int = 0
+    errors: int = 0
     last: str | None = None
     spelling: Callable[[str], str] = str
 
@@ -67,19 +70,20 @@ def repair(partial: Path, ending: str) -> Finished:
         DataError: the file cannot be read or written.
     """
     header = ending == ".csv"
-    rows, last, end = -1 if header else 0, None, 0
+    rows, errors, last, end = -1 if header else 0, 0, None, 0
     try:
         with open(partial, "r+b") as stream:
             for record in _records(stream, quoted=header):
                 end += len(record)
                 rows += 1
+                errors += rows > 0 and not record.endswith(PREDICTED[ending])
                 last = record
             stream.truncate(end)
     except OSError as error:
         raise DataError(f"{partial} cannot be read: {error.strerror}") from None
     if rows <= 0 or last is None:
         return Finished()
-    return Finished(rows, _name_in(last, ending))
+    return Finished(rows, errors, _name_in(last, ending))
 
 
 def _records(stream: Any, *, quoted: bool) -> Iterator[bytes]:

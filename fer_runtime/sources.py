@@ -68,27 +68,39 @@ class Files:
                 waiting.pop()
             elif isinstance(entry, Item):
                 yield entry
-            elif _is_folder(entry):
-                waiting.append(self._list(entry.path, visited))
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                yield Item(entry.path, entry.path)
             else:
-                self.skipped += 1
+                waiting.append(self._list(entry, visited))
 
-    def _list(
-        self, folder: str, visited: set[tuple[int, int]]
-    ) -> Iterator[os.DirEntry[str] | Item]:
-        """A folder's entries by name; nothing if it was visited, an error item if it cannot be."""
+    def _list(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[Item | str]:
+        """A folder's images as items and its folders as paths, by name.
+
+        Nothing if it was visited, an error item if it cannot be. There may be millions: all that
+        is kept of a file is its name.
+        """
+        names: list[str] = []
+        folders: set[str] = set()
         try:
             status = os.stat(folder)
             identity = (status.st_dev, status.st_ino)
             if identity in visited:
-                return iter(())
+                return
             visited.add(identity)
             with os.scandir(folder) as listing:
-                return iter(sorted(listing, key=lambda entry: entry.name))
+                for entry in listing:
+                    if _is_folder(entry):
+                        folders.add(entry.name)
+                    elif not _is_image_name(entry.name):
+                        self.skipped += 1
+                        continue
+                    names.append(entry.name)
         except OSError as error:
-            return iter([Item(folder, folder, f"folder cannot be listed: {error.strerror}")])
+            yield Item(folder, folder, f"folder cannot be listed: {error.strerror}")
+            return
+        names.sort()
+        start = os.path.join(folder, "")
+        for name in names:
+            path = start + name
+            yield path if name in folders else Item(path, path)
 
 
 class Sources(Files):
@@ -172,7 +184,7 @@ class Sources(Files):
                 archive_opened = True
                 for member in archive:
                     name = f"{path}/{member.name}"
-                    if os.path.splitext(member.name)[1].lower() not in EXTENSIONS:
+                    if not _is_image_name(member.name):
                         self.skipped += member.isfile()
                     elif not member.isfile():
                         yield Item(name, name, "is no regular file in its archive")
@@ -252,6 +264,10 @@ def shard_of(text: str) -> tuple[int, int]:
     if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
         return int(index), int(count)
     raise DataError(f"--shard {text}: say which share of how many, from 1/8 to 8/8.")
+
+
+def _is_image_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -39,12 +39,18 @@ def test_figures_by_hand() -> None:
 
 
 def test_folder_that_is_no_label_is_named() -> None:
-    with pytest.raises(DataError, match="'photos' is none of the model's labels"):
+    with pytest.raises(DataError, match="photos/a.png: none of its folders is called like a label"):
         Evaluation(LABELS).add([row("photos/a.png", 1, 0, 0)])
     evaluation = Evaluation(LABELS)
     evaluation.add([ROWS[3]])
     with pytest.raises(DataError, match="no image could be judged"):
         evaluation.text()
+
+
+def test_innermost_folder_with_a_labels_name_counts() -> None:
+    evaluation = Evaluation(LABELS)
+    evaluation.add([row("loud/2024/calm/person 1/left/a.png", 0.8, 0.1, 0.1)])
+    assert "recall calm             1.0000" in evaluation.text()
 
 
 def test_summary_counts_what_was_predicted() -> None:

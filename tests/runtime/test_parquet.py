@@ -59,6 +59,7 @@ def test_resumed_table_equals_an_unbroken_one(tmp_path: Path, stopped: int) -> N
     (Path(f"{path}.partial") / "draft").write_bytes(b"half a part")
     with open_sink(str(path), LABELS, run=RUN, resume=True) as sink:
         assert sink.finished.rows == stopped, "Ctrl-C loses nothing"
+        assert sink.finished.errors == sum(row(i).error is not None for i in range(stopped))
         assert sink.finished.last == (f"{stopped - 1}.png" if stopped else None)
         sink.write(row(index) for index in range(stopped, 30))
     with ParquetSink(str(tmp_path / "whole.parquet"), LABELS) as sink:

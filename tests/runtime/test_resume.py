@@ -50,6 +50,7 @@ def test_cut_at_any_byte_the_whole_rows_stay(tmp_path: Path, ending: str) -> Non
         kept = partial.read_bytes()
         assert content.startswith(kept) and len(content[:keep]) - len(kept) < 200
         assert finished.rows == 0 or finished.last == row(finished.rows - 1).name
+        assert finished.errors == finished.rows // 5, "every fifth row is an error"
         seen.add(finished.rows)
         resume.write_record(partial, RUN)
         with Sink(str(tmp_path / f"p{ending}"), LABELS, run=RUN, resume=True) as sink:
@@ -74,14 +75,14 @@ def test_another_run_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
 
 def test_what_remains_begins_with_a_whole_batch() -> None:
     items = [Item(f"{index}", "") for index in range(10)]
-    rest, repeated = remaining(items, Finished(6, "5"), 4)
+    rest, repeated = remaining(items, Finished(6, 0, "5"), 4)
     assert [item.name for item in rest] == ["4", "5", "6", "7", "8", "9"] and repeated == 2
     rest, repeated = remaining(items, Finished(), 4)
     assert len(list(rest)) == 10 and repeated == 0
     with pytest.raises(DataError, match="row 6 was other, and would be 5 now"):
-        list(remaining(items, Finished(6, "other"), 4)[0])
+        list(remaining(items, Finished(6, 0, "other"), 4)[0])
     with pytest.raises(DataError, match="12 rows are finished, but only 10 images are there"):
-        list(remaining(items, Finished(12, "11"), 4)[0])
+        list(remaining(items, Finished(12, 0, "11"), 4)[0])
 
 
 @pytest.fixture
@@ -137,7 +138,11 @@ def test_killed_at_random_moments_the_file_is_that_of_an_unbroken_run(
 
 
 def test_resume_wants_a_file_and_no_figures(tmp_path: Path, folder: Path, tiny_model: Path) -> None:
-    for extra in (("--resume",), ("--resume", "-o", tmp_path / "o.csv", "--summary")):
+    for extra in (
+        ("--resume",),
+        ("--resume", "-o", tmp_path / "o.txt"),
+        ("--resume", "-o", tmp_path / "o.csv", "--summary"),
+    ):
         process = start(folder, "--model", tiny_model, "--provider", "cpu", *extra)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 2 and b"--resume" in err
@@ -187,5 +192,6 @@ def test_killed_before_the_rename_there_is_nothing_left_to_run(
     partial.write_bytes(content)
     process = start(*common, "-o", tmp_path / "p.csv", "--resume")
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
+    assert process.returncode == 3, "the finished rows have errors"
+    assert b"0 images in" in err and b"900 finished before, 90 of these with an error" in err
     assert (tmp_path / "p.csv").read_bytes() == content and not partial.exists()
