@@ -24,12 +24,15 @@ if TYPE_CHECKING:
         ParityError,
         ProviderError,
     )
+    from fer_runtime.pipeline import Pipeline, Row
     from fer_runtime.session import Session
     from fer_runtime.spec import InputSpec, ModelSpec
 
 _HOMES = {
     "Classifier": "classifier",
     "Prediction": "classifier",
+    "Pipeline": "pipeline",
+    "Row": "pipeline",
     "Session": "session",
     "ModelSpec": "spec",
     "InputSpec": "spec",
@@ -52,8 +55,10 @@ __all__ = [
     "ModelSpec",
     "ModelSpecError",
     "ParityError",
+    "Pipeline",
     "Prediction",
     "ProviderError",
+    "Row",
     "Session",
     "__version__",
 ]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import images
-from fer_runtime.errors import ModelFileError
+from fer_runtime.errors import ImageError, ModelFileError
+from fer_runtime.pipeline import Pipeline, Row
 from fer_runtime.session import Session
+from fer_runtime.sources import named
 from fer_runtime.spec import ModelSpec
 
 MODEL_VARIABLE = "FER_MODEL"
@@ -102,14 +103,20 @@ class Classifier:
         return list(self.stream(many))
 
     def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
-        """Like `predict_batch`, but lazily: holds one batch at a time."""
-        source = iter(many)
-        first = 0
-        while batch := list(islice(source, self.batch_size)):
-            pixels = images.load_batch(batch, self.spec.input, first=first)
-            first += len(batch)
-            for row in self.session.run(pixels).probabilities:
-                yield Prediction.of(self.spec.labels, row)
+        """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead.
+
+        An array must stay as it is until its prediction has come.
+        """
+        for row in self.rows(many):
+            if row.probabilities is None:
+                raise ImageError(f"{row.name}: {row.error}")
+            yield Prediction.of(self.spec.labels, row.probabilities)
+
+    def rows(self, many: Iterable[images.Source]) -> Iterator[Row]:
+        """Like `stream`, but one Row an image: what cannot be read is a row with an `error`."""
+        pipeline = Pipeline(self.session, workers=self.session.threads, batch_size=self.batch_size)
+        for rows in pipeline.run(named(many)):
+            yield from rows
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:

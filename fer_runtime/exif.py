@@ -7,12 +7,14 @@ import struct
 import numpy as np
 import numpy.typing as npt
 
+from fer_runtime import jpeg
 from fer_runtime.warning_filter import quiet_pillow
 
 Pixels = npt.NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 _ORIENTATION_TAG = 0x0112
+_APP1 = 0xE1
 _EXIF = b"Exif\0\0"
 _SEARCH_BYTES = 256 * 1024
 # EXIF orientation -> how the stored (H, W) pixels become upright (EXIF 2.32, table 4.6.4-A).
@@ -38,21 +40,12 @@ def orientation(data: bytes) -> int:
 
 
 def _exif_segment(data: bytes) -> bytes:
-    """The payload of a JPEG's EXIF segment, b"" without one (ITU-T T.81, B.1.1)."""
+    """The payload of a JPEG's EXIF segment, b"" without one."""
     if data.find(_EXIF, 0, _SEARCH_BYTES) < 0:
         return b""
-    position = 2
-    while data[position : position + 1] == b"\xff" and len(data) > position + 4:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker == 0xDA:  # the scan begins
-            break
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
-        if marker == 0xE1 and data[position + 4 : position + 10] == _EXIF:
-            return data[position + 4 : end]
-        position = end
+    for marker, start, end in jpeg.segments(data):
+        if marker == _APP1 and data[start : start + len(_EXIF)] == _EXIF:
+            return data[start:end]
     return b""
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from fer_runtime import exif
+from fer_runtime import exif, jpeg
 from fer_runtime.errors import ImageError
 from fer_runtime.exif import Box
 from fer_runtime.spec import InputSpec
@@ -33,6 +33,8 @@ Source = str | os.PathLike[str] | bytes | Pixels
 
 MAX_PIXELS = 50_000_000
 """Images with more pixels than this are refused before they are decoded."""
+MAX_SCANNED_PIXELS = 100 * MAX_PIXELS
+"""A progressive JPEG with more pixels times scans is refused: a small file can say thousands."""
 MAX_FILE_BYTES = 512 * 1024 * 1024
 """Files larger than this are refused before they are read."""
 DCT_MARGIN = 2
@@ -57,8 +59,14 @@ def load(source: Source, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pi
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, spec)
-    data = bytes(source) if isinstance(source, bytes | bytearray | memoryview) else read(source)
-    return decode(data, spec, max_pixels=max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return decode(bytes(source), spec, max_pixels=max_pixels)
+    if isinstance(source, str | os.PathLike):
+        return decode(read(source), spec, max_pixels=max_pixels)
+    raise ImageError(
+        f"a {type(source).__name__} is no image; allowed: a path, the bytes of a file, a uint8 "
+        "array (of a Pillow image: np.asarray(image.convert('RGB')))"
+    )
 
 
 def read(path: str | os.PathLike[str]) -> bytes:
@@ -141,9 +149,10 @@ def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None
     """simplejpeg's decode at the smallest covering scale; None for CMYK, which Pillow converts."""
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        _check_size(width, height, max_pixels)
+        _check_scans(data, width * height)
         if colorspace in ("CMYK", "YCCK"):
             return None
-        _check_size(width, height, max_pixels)
         orientation = exif.orientation(data)
         turned = orientation >= 5
         fit = _scaled_size(*((width, height) if turned else (height, width)), spec)
@@ -295,6 +304,14 @@ def _fromarray(pixels: Pixels) -> Image.Image:
     return Image.fromarray(
         np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2:] == (1,) else pixels)
     )
+
+
+def _check_scans(data: bytes, pixels: int) -> None:
+    """Bound the time that a progressive JPEG takes; a scan has at least ten bytes."""
+    if len(data) // 10 * pixels > MAX_SCANNED_PIXELS:
+        count = jpeg.scans(data)
+        if count * pixels > MAX_SCANNED_PIXELS:
+            raise ImageError(f"progressive JPEG of {count:,} scans, too many for {pixels:,} pixels")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

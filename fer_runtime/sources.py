@@ -13,7 +13,7 @@ from itertools import islice
 from typing import BinaryIO
 
 from fer_runtime.errors import DataError
-from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels
+from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels, Source
 
 STDIN = "-"
 
@@ -29,6 +29,19 @@ class Item:
     path: str
     error: str | None = None
     content: bytes | Pixels | None = None
+
+
+def named(many: Iterable[Source]) -> Iterator[Item]:
+    """Paths, encoded bytes and arrays, of a generator too -> items, one at a time.
+
+    What has no name is called by its place: `image 0`.
+    """
+    for index, source in enumerate(many):
+        if isinstance(source, str | os.PathLike):
+            path = os.fsdecode(source)
+            yield Item(path, path)
+        else:
+            yield Item(f"image {index}", "", content=source)
 
 
 class Files:

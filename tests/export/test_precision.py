@@ -243,7 +243,7 @@ def test_labelled_folder_is_read_in_order_and_checked(
 ) -> None:
     known = labelled.read(dataset / "test", expect_labels())
     assert len(known.paths) == 35 and known.targets.tolist() == sorted(known.targets.tolist())
-    with pytest.raises(DataError, match="angry.*none of its folders is called like a label"):
+    with pytest.raises(DataError, match=r"angry.*none of its folders is called like a label"):
         labelled.read(dataset / "test", ("happy", "sad"))
     with pytest.raises(DataError, match="is no folder"):
         labelled.read(tmp_path / "none", expect_labels())

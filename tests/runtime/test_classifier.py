@@ -16,6 +16,7 @@ from fer_runtime import classifier as module
 from fer_runtime.classifier import Classifier, Prediction, find_model
 from fer_runtime.errors import ImageError, ModelFileError
 from fer_runtime.images import Source
+from fer_runtime.pipeline import BATCHES_IN_FLIGHT
 from fer_runtime.session import Session
 
 Pixels = npt.NDArray[np.uint8]
@@ -81,7 +82,9 @@ def test_no_images_give_no_predictions(classifier: Classifier) -> None:
     assert list(classifier.stream(iter(()))) == []
 
 
-def test_streams_take_one_batch_at_a_time(classifier: Classifier, faces: Pixels) -> None:
+def test_streams_are_lazy_and_read_some_batches_ahead(
+    classifier: Classifier, faces: Pixels
+) -> None:
     taken = 0
 
     def endless() -> Iterator[Source]:
@@ -92,9 +95,10 @@ def test_streams_take_one_batch_at_a_time(classifier: Classifier, faces: Pixels)
 
     stream = classifier.stream(endless())
     assert taken == 0
-    for index in range(7):
+    for index in range(70):
         next(stream)
-        assert taken == 3 * (index // 3 + 1)
+        ahead = classifier.session.threads * BATCHES_IN_FLIGHT + 2
+        assert index < taken <= 3 * (index // 3 + ahead)
     stream.close()  # type: ignore[attr-defined]
 
 
@@ -110,6 +114,14 @@ def test_the_error_numbers_an_item_without_a_name(classifier: Classifier, faces:
     items: list[Source] = [*faces[:4, 0], b"no image", faces[4, 0]]
     with pytest.raises(ImageError, match=r"image 4: not an image"):
         classifier.predict_batch(items)
+
+
+def test_rows_keep_what_cannot_be_read(classifier: Classifier, faces: Pixels) -> None:
+    items: list[Source] = [*faces[:4, 0], b"no image", faces[4, 0]]
+    rows = list(classifier.rows(item for item in items))
+    assert [row.name for row in rows] == [f"image {index}" for index in range(6)]
+    assert [row.error is None for row in rows] == [True] * 4 + [False, True]
+    assert rows[4].probabilities is None and str(rows[4].error).startswith("not an image")
 
 
 def test_predict_raises_what_is_wrong_with_the_image(classifier: Classifier) -> None:

@@ -39,7 +39,7 @@ def test_figures_by_hand() -> None:
 
 
 def test_folder_that_is_no_label_is_named() -> None:
-    with pytest.raises(DataError, match="photos/a.png: none of its folders is called like a label"):
+    with pytest.raises(DataError, match=r"photos/a\.png: none of its folders is called"):
         Evaluation(LABELS).add([row("photos/a.png", 1, 0, 0)])
     evaluation = Evaluation(LABELS)
     evaluation.add([ROWS[3]])

@@ -732,6 +732,13 @@ def test_load_batch_stacks_sources_of_any_kind(tmp_path: Path) -> None:
         np.testing.assert_array_equal(row, images.load(pixels, fit(4, 4)))
 
 
+@pytest.mark.parametrize("source", [0, None, 1.5, [1, 2], Image.new("L", (8, 8))], ids=str)
+def test_other_objects_are_refused(source: Any) -> None:
+    """An int above all, which the operating system would take for an open file."""
+    with pytest.raises(ImageError, match=r"is no image; allowed: a path, the bytes of a file"):
+        images.load(source, fit(8, 8))
+
+
 def test_load_batch_of_nothing_is_an_empty_batch() -> None:
     assert images.load_batch([], fit(4, 5, 3)).shape == (0, 3, 4, 5)
 

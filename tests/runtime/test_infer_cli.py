@@ -379,7 +379,7 @@ def test_evaluate_and_summary_go_to_stdout_beside_a_file(
     (tmp_path / "faces" / "joy").mkdir()
     (tmp_path / "faces" / "joy" / "x.jpg").write_bytes(face)
     wrong = infer(tmp_path / "faces", "-o", tmp_path / "o3.csv", "--evaluate")
-    assert wrong.returncode == 6 and b"'joy' is none of the model's labels" in wrong.stderr
+    assert wrong.returncode == 6 and b"none of its folders is called like a label" in wrong.stderr
     assert not (tmp_path / "o3.csv").exists()
 
 

@@ -120,8 +120,10 @@ def test_the_public_names_are_these() -> None:
         "ModelSpec",
         "ModelSpecError",
         "ParityError",
+        "Pipeline",
         "Prediction",
         "ProviderError",
+        "Row",
         "Session",
         "__version__",
     ]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fer_runtime import images
+from fer_runtime import images, pipeline
 from fer_runtime.errors import ImageError
 from fer_runtime.pipeline import BATCHES_IN_FLIGHT, Pipeline, Row
 from fer_runtime.session import Session
@@ -163,6 +163,26 @@ def test_only_so_many_batches_are_taken_ahead(
         ahead = taken - (consumed - 1) * batch_size
         assert ahead <= workers * BATCHES_IN_FLIGHT * batch_size
     batches.close()  # type: ignore[attr-defined]
+
+
+def test_large_contents_are_not_taken_ahead(
+    tiny_session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes of tar shards and arrays are in memory until their row is there."""
+    monkeypatch.setattr(pipeline, "BYTES_IN_FLIGHT", 10_000)
+    taken = 0
+
+    def items() -> Iterator[Item]:
+        nonlocal taken
+        for index in range(30):
+            taken += 1
+            yield Item(f"{index}", "", content=np.zeros((60, 60), np.uint8))
+
+    seen = 0
+    for rows in Pipeline(tiny_session, workers=4, batch_size=2).run(items()):
+        seen += len(rows)
+        assert taken <= seen + 2 * 2, "10,000 bytes are two batches of two images"
+    assert seen == 30
 
 
 def test_memory_does_not_grow_with_the_number_of_items(
