@@ -84,8 +84,11 @@ def read(path: str | os.PathLike[str]) -> bytes:
             raise ImageError(
                 f"file of {status.st_size:,} bytes is over the {MAX_FILE_BYTES:,} limit"
             )
-        with open(path, "rb", buffering=0) as stream:
-            data = stream.read(status.st_size)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:  # a file object would cost as much as the rest of it
+            data = os.read(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror or error}") from None
     except ValueError as error:  # a name with a NUL byte

@@ -565,7 +565,7 @@ def test_a_file_that_may_not_be_opened_is_an_error(
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("os.open", refuse)
     message = refusal(path)
     monkeypatch.undo()
     assert message == "cannot be read: Permission denied"
