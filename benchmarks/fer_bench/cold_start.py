@@ -1,21 +1,22 @@
 """What `fer-infer one.jpg` costs from a cold start: `python -m fer_bench.cold_start`.
 
 Against the least that any program with onnxruntime can cost: a process that imports numpy and
-onnxruntime and opens the same model. Whole processes, alternating, ratio of medians.
+onnxruntime and opens the same model. Whole processes, alternating, ratio of medians; with compiled
+bytecode, as an installation has it after its first run.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fer_bench import timing
 from fer_runtime.console import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,16 +41,18 @@ def compare(
         "import numpy, onnxruntime; open session": [sys.executable, "-c", FLOOR, str(model)],
         "fer-infer": [str(fer_infer), "--model", str(model), "--provider", "cpu", str(image)],
     }
-    milliseconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(repeats):
-        for name, command in commands.items():
-            started = time.perf_counter()
-            subprocess.run(command, check=True, capture_output=True, env=dict(os.environ))
-            milliseconds[name].append((time.perf_counter() - started) * 1e3)
-    medians = [statistics.median(values) for values in milliseconds.values()]
-    for name, value in zip(milliseconds, medians, strict=True):
-        print(f"{name:<42}{value:7.0f} ms")
-    print(f"ratio {medians[1] / medians[0]:.2f}")
+    ways = {name: partial(_run, command) for name, command in commands.items()}
+    timing.alternate(ways, 1)
+    medians = timing.medians(timing.alternate(ways, repeats))
+    for name, value in medians.items():
+        print(f"{name:<42}{value * 1e3:7.0f} ms")
+    floor, ours = medians.values()
+    print(f"ratio {ours / floor:.2f}")
+
+
+def _run(command: list[str]) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(command, check=True, capture_output=True, env=environment)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +20,10 @@ import numpy as np
 import typer
 
 from fer_bench import by_hand, engines
+from fer_runtime.classifier import find_model
 from fer_runtime.console import run_app
 
+BY_HAND = "by hand (start-up not counted)"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -27,6 +31,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def compare(
     checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
     data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class.")],
+    int8: Annotated[
+        str, typer.Option(help="The same net as int8: an ONNX file or a shipped model.")
+    ] = "compact_cnn.int8",
     repeats: Annotated[int, typer.Option(help="Runs of each, alternating.", min=1)] = 5,
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
@@ -36,48 +43,50 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.onnx"
         exporter.export(checkpoint, "onnx", model)
-        figures = measure(checkpoint, model, data, repeats, Path(folder))
+        models = {"fp32": model, "int8": find_model(int8)}
+        figures = measure(checkpoint, models, data, repeats, Path(folder))
     for name, values in figures["images_per_second"].items():
         print(f"{name:<42}{statistics.median(values):8,.0f} images/s   (median of {len(values)})")
     for name, ratio in figures["ratio_to_by_hand"].items():
         print(f"{name:<42}{ratio:8.2f} x by hand")
-    print(f"top-1 equal on {figures['equal_top1']:,} of {figures['images']:,} images")
+    for name, equal in figures["equal_top1"].items():
+        print(f"{name}: top-1 equal on {equal:,} of {figures['images']:,} images")
     if output:
         output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(
-    checkpoint: Path, model: Path, data: Path, repeats: int, folder: Path
+    checkpoint: Path, models: Mapping[str, Path], data: Path, repeats: int, folder: Path
 ) -> dict[str, Any]:
-    """Run all three in turn, `repeats` times; ratios are between medians."""
-    names = (
-        "fer-infer (whole command)",
-        "fer-infer (file to CSV row)",
-        "by hand (start-up not counted)",
-    )
-    rates: dict[str, list[float]] = {name: [] for name in names}
-    expected: Any = None
-    rows: list[str] = []
+    """Run all in turn, `repeats` times; ratios are between medians."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    labels: dict[str, list[str]] = {}
     for _ in range(repeats):
-        seconds, rows = _command(model, data, folder / "out.csv")
-        rates[names[0]].append(len(rows) / seconds)
-        rates[names[1]].append(_pipeline(model, data, folder / "pipeline.csv"))
-        rate, expected = by_hand.images_per_second(checkpoint, data)
-        rates[names[2]].append(rate)
+        for name, model in models.items():
+            seconds, labels[name] = _command(model, data, folder / "out.csv")
+            rates[f"fer-infer {name} (whole command)"].append(len(labels[name]) / seconds)
+            rate = _pipeline(model, data, folder / "pipeline.csv")
+            rates[f"fer-infer {name} (file to CSV row)"].append(rate)
+        rate, found = by_hand.images_per_second(checkpoint, data)
+        rates[BY_HAND].append(rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}
-    labels = np.array(sorted(entry.name for entry in data.iterdir() if entry.is_dir()))
-    equal = int((labels[expected] == np.array([row.split(",")[1] for row in rows])).sum())
+    folders = np.array(sorted(entry.name for entry in data.iterdir() if entry.is_dir()))
+    expected = folders[found]
     return {
-        "images": len(rows),
-        "equal_top1": equal,
+        "images": len(expected),
+        "equal_top1": {
+            name: int((expected == np.array(mine)).sum()) for name, mine in labels.items()
+        },
         "images_per_second": rates,
-        "ratio_to_by_hand": {name: medians[name] / medians[names[2]] for name in names[:2]},
+        "ratio_to_by_hand": {
+            name: value / medians[BY_HAND] for name, value in medians.items() if name != BY_HAND
+        },
         "machine": engines.machine(),
     }
 
 
 def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
-    """Seconds of `fer-infer` as a process of its own, from start to exit, and its rows."""
+    """Seconds of `fer-infer` as a process of its own, from start to exit, and its labels."""
     command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
     started = time.perf_counter()
     subprocess.run(
@@ -85,7 +94,8 @@ def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
         check=True, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    return seconds, output.read_text(encoding="utf-8").splitlines()[1:]
+    rows = output.read_text(encoding="utf-8").splitlines()[1:]
+    return seconds, [row.split(",")[1] for row in rows]
 
 
 def _pipeline(model: Path, data: Path, output: Path) -> float:

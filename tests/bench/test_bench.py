@@ -36,9 +36,9 @@ def test_end_to_end_agrees_with_the_by_hand_loop(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
     figures = end_to_end.measure(
-        exported.checkpoint, exported.onnx, dataset / "validation", 1, tmp_path
+        exported.checkpoint, {"fp32": exported.onnx}, dataset / "validation", 1, tmp_path
     )
-    assert figures["images"] == figures["equal_top1"] == 70
+    assert figures["images"] == figures["equal_top1"]["fp32"] == 70
     assert all(ratio > 0 for ratio in figures["ratio_to_by_hand"].values())
 
 
