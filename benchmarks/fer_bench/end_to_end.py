@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -19,9 +17,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fer_bench import by_hand, engines
+from fer_bench import by_hand, command, engines
 from fer_runtime.classifier import find_model
 from fer_runtime.console import run_app
+from fer_runtime.errors import FerError
 
 BY_HAND = "by hand (start-up not counted)"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -87,15 +86,11 @@ def measure(
 
 def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
     """Seconds of `fer-infer` as a process of its own, from start to exit, and its labels."""
-    command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
-    started = time.perf_counter()
-    subprocess.run(
-        [*command, "--model", str(model), "--provider", "cpu", str(data), "-o", str(output)],
-        check=True, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    seconds = time.perf_counter() - started
+    ended = command.run(data, "--model", model, "--provider", "cpu", "-o", output)
+    if ended.status:
+        raise FerError(f"fer-infer: status {ended.status}: {ended.stderr.decode()}")
     rows = output.read_text(encoding="utf-8").splitlines()[1:]
-    return seconds, [row.split(",")[1] for row in rows]
+    return ended.seconds, [row.split(",")[1] for row in rows]
 
 
 def _pipeline(model: Path, data: Path, output: Path) -> float:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 import tracemalloc
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
+from fer_bench.hostile import bmp, encode, jpeg, png, progressive
 from fer_runtime import images
 from fer_runtime.errors import ImageError
 from fer_runtime.spec import InputSpec
@@ -34,12 +34,6 @@ def fit(height: int, width: int, channels: int = 1, **options: Any) -> InputSpec
     """An InputSpec of that size."""
     each = (0.5,) * channels
     return InputSpec(height=height, width=width, channels=channels, mean=each, std=each, **options)
-
-
-def encode(image: Image.Image, file_format: str, **options: Any) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, file_format, **options)
-    return stream.getvalue()
 
 
 def noise(*shape: int, seed: int = 0) -> Pixels:
@@ -592,32 +586,6 @@ def test_a_file_over_the_byte_limit_is_refused_unread(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 0.5
 
 
-def png(width: int, height: int, *, bits: int = 8, colour_type: int = 0, raw: bytes = b"") -> bytes:
-    """A PNG by hand, with right checksums whatever it claims (PNG specification, chapter 11)."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, bits, colour_type, 0, 0, 0)
-    body = chunk(b"IDAT", zlib.compress(raw or bytes(2)))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body + chunk(b"IEND", b"")
-
-
-def bmp(width: int, height: int) -> bytes:
-    data = bytearray(encode(Image.new("RGB", (1, 1)), "BMP"))
-    data[18:26] = struct.pack("<ii", width, height)
-    return bytes(data)
-
-
-def jpeg(width: int, height: int) -> bytes:
-    data = bytearray(encode(Image.new("RGB", (8, 8)), "JPEG"))
-    start = data.index(b"\xff\xc0") + 5
-    data[start : start + 4] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
 @pytest.mark.parametrize("size", [(8000, 8000), (11000, 11000), (60000, 60000)], ids=str)
 @pytest.mark.parametrize("forge", [png, bmp, jpeg])
 def test_images_over_the_pixel_limit_are_refused_before_they_are_decoded(
@@ -634,6 +602,16 @@ def test_images_over_the_pixel_limit_are_refused_before_they_are_decoded(
     assert seconds < 0.5
     assert peak < 5_000_000
     assert [str(entry.message) for entry in recwarn] == []
+
+
+def test_a_progressive_jpeg_may_have_scans_by_its_size() -> None:
+    """A scan costs a pass over all pixels, and a hundred bytes of the file."""
+    whole = images.decode(progressive(2000, 2000, 882), fit(48, 48))
+    assert (whole == whole[0, 0, 0]).all()
+    data = progressive(7000, 7000, 882)
+    assert len(data) < 200_000
+    assert refusal(data) == "progressive JPEG of 883 scans, too many for 49,000,000 pixels"
+    assert images.decode(progressive(7000, 7000, 50), fit(48, 48)).shape == (1, 48, 48)
 
 
 def test_the_pixel_limit_is_the_callers() -> None:

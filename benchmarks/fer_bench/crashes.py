@@ -1,0 +1,153 @@
+"""`fer-infer` that is killed, or runs out of disk or readers: `python -m fer_bench.crashes FOLDER`.
+
+Kills it by SIGKILL at random moments, each time going on with `--resume`, and compares what comes
+of it with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. Then lets the disk run
+full (a small tmpfs where this process may mount one, else a limit on the size of files), and
+closes the pipe it writes to.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import resource
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from fer_bench import command
+from fer_runtime.console import run_app
+from fer_runtime.errors import FerError
+from fer_runtime.sources import Files
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+ENDINGS = (".csv", ".jsonl", ".parquet")
+LONGEST = 3.5
+"""Seconds after which a run is killed at the latest; starting takes a tenth of it."""
+
+
+@app.command()
+def check(
+    data: Annotated[Path, typer.Argument(help="Folder of images.")],
+    model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
+    images: Annotated[int, typer.Option(help="Links to them that are classified.")] = 20_000,
+    kills: Annotated[int, typer.Option(help="Kills for each format.", min=1)] = 50,
+    seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+) -> None:
+    """Say how each ended; exit status 1 if a row was lost, doubled or changed."""
+    with tempfile.TemporaryDirectory(dir=data.parent) as name:
+        folder = Path(name)
+        faces = folder / "faces"
+        faces.mkdir()
+        originals = itertools.cycle(item.path for item in list(Files([data])))
+        for index, path in enumerate(itertools.islice(originals, images)):
+            os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
+        job = (faces, "--model", model, "--provider", "cpu")
+        rng = np.random.default_rng(seed)
+        for ending in ENDINGS:
+            whole = folder / f"whole{ending}"
+            if command.run(*job, "-o", whole).status:
+                raise FerError(f"{whole.name}: the unbroken run failed")
+            print(f"{ending}: {_killed(job, whole, kills, rng)}", flush=True)
+            print(f"{ending}: {_disk_full(job, whole)}", flush=True)
+        print(f"closed pipe: {_closed_pipe(job, folder / 'whole.csv')}")
+
+
+def _killed(job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Generator) -> str:
+    """Kill and go on until it was killed so often; a finished file is judged and begun anew."""
+    target = whole.with_stem("killed")
+    killed = finished = 0
+    while killed < kills or not finished:
+        process = command.start(*job, "-o", target, "--resume", stderr=subprocess.DEVNULL)
+        try:
+            process.wait(rng.uniform(0, LONGEST) if killed < kills else None)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += 1
+            continue
+        if process.returncode or not target.exists():
+            raise FerError(f"status {process.returncode} after {killed} kills")
+        _require_equal(target, whole)
+        target.unlink()
+        finished += 1
+    return f"killed {killed} times, {finished} finished files equal to an unbroken run's"
+
+
+def _require_equal(found: Path, whole: Path) -> None:
+    if found.suffix == ".parquet":
+        from pyarrow import parquet
+
+        equal = parquet.read_table(found).equals(parquet.read_table(whole))
+    else:
+        equal = found.read_bytes() == whole.read_bytes()
+    if not equal:
+        raise FerError(f"{found.name} differs from an unbroken run's")
+
+
+def _disk_full(job: tuple[object, ...], whole: Path) -> str:
+    """A third of the room that it takes; then as much as it wants, and `--resume`."""
+    with _small_disk(whole.parent / "small", whole.stat().st_size // 3) as (disk, before, grow):
+        target = disk / whole.name
+        ended = command.run(*job, "-o", target, before=before)
+        message = ended.stderr.decode().strip().splitlines()[-1]
+        if ended.status != 6 or b"Traceback" in ended.stderr or target.exists():
+            raise FerError(f"full disk: status {ended.status}, {ended.stderr.decode()}")
+        grow()
+        again = command.run(*job, "-o", target, "--resume")
+        if again.status:
+            raise FerError(f"after a full disk: status {again.status}, {again.stderr.decode()}")
+        _require_equal(target, whole)
+        before_that = [part for part in again.stderr.decode().split(", ") if "before" in part]
+        target.unlink()
+    done = before_that[0].split(" ->")[0] if before_that else "nothing finished before"
+    return f"full disk: status 6, {message!r}; with room again, {done}, and an equal file"
+
+
+@contextmanager
+def _small_disk(
+    folder: Path, size: int
+) -> Iterator[tuple[Path, Callable[[], None] | None, Callable[[], object]]]:
+    """(folder, what the child calls before it starts, what makes room): a tmpfs, or a limit."""
+    folder.mkdir(exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+
+        def limit() -> None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        yield folder, limit, lambda: None
+        return
+    try:
+        larger = ["mount", "-o", f"remount,size={size * 30}", str(folder)]
+        yield folder, None, lambda: subprocess.run(larger, check=True)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _closed_pipe(job: tuple[object, ...], whole: Path) -> str:
+    """A reader that leaves after some lines; what it got must be the beginning of the file."""
+    process = command.start(*job, "-o", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    lines = [process.stdout.readline() for _ in range(1000)]
+    process.stdout.close()
+    started = time.perf_counter()
+    error = process.stderr.read()
+    status = process.wait()
+    seconds = time.perf_counter() - started
+    if status or b"Traceback" in error or not whole.read_bytes().startswith(b"".join(lines)):
+        raise FerError(f"closed pipe: status {status}, {error.decode()}")
+    return f"status 0 after {seconds:.2f} s, its {len(lines):,} lines those of the file"
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,0 +1,72 @@
+"""What many images cost `fer-infer` in memory and time: `python -m fer_bench.memory FOLDER`.
+
+Hard links to the images of a folder stand for more and more of them. Prints peak resident memory
+and seconds of whole runs, bytes for each further file name, and the time of an image.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fer_bench import command, engines
+from fer_runtime.console import run_app
+from fer_runtime.errors import FerError
+from fer_runtime.sources import Files
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def compare(
+    data: Annotated[Path, typer.Argument(help="Folder of images.")],
+    model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
+    most: Annotated[int, typer.Option(help="The largest number of images.", min=8)] = 200_000,
+    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
+) -> None:
+    """Peak memory and seconds of runs over the images, a quarter of the largest number, and it."""
+    originals = [item.path for item in Files([data])]
+    runs = []
+    with tempfile.TemporaryDirectory(dir=data.parent) as folder:  # links stay on one file system
+        for count in (len(originals), most // 4, most):
+            faces = Path(folder) / str(count)
+            faces.mkdir()
+            for index, path in enumerate(itertools.islice(itertools.cycle(originals), count)):
+                os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
+            runs.append(_run(faces, model, Path(folder) / "rows.csv", count))
+    first, *_, last = runs
+    further = (last["peak_bytes"] - first["peak_bytes"]) / (last["images"] - first["images"])
+    for run in runs:
+        print(
+            f"{run['images']:>9,} images: peak {run['peak_bytes'] / 1e6:6.1f} MB, "
+            f"{run['seconds']:6.1f} s, {run['microseconds_each']:.0f} us an image"
+        )
+    print(f"{further:.0f} bytes for each further file name")
+    if output:
+        record = {"runs": runs, "bytes_a_name": further, "machine": engines.machine()}
+        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _run(folder: Path, model: str, rows: Path, count: int) -> dict[str, float]:
+    """One `fer-infer` as a process of its own; checks that it wrote a row an image."""
+    ended = command.run(folder, "--model", model, "--provider", "cpu", "-o", rows)
+    with open(rows, "rb") as stream:
+        written = sum(1 for _ in stream) - 1
+    if ended.status or written != count:
+        raise FerError(f"fer-infer: status {ended.status}, {written:,} rows of {count:,} images")
+    return {
+        "images": count,
+        "seconds": ended.seconds,
+        "peak_bytes": ended.peak_bytes,
+        "microseconds_each": ended.seconds / count * 1e6,
+    }
+
+
+if __name__ == "__main__":
+    run_app(app)
