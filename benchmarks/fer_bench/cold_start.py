@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 from fer_bench import timing
+from fer_runtime.classifier import find_model
 from fer_runtime.console import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -31,15 +32,16 @@ onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvi
 
 @app.command()
 def compare(
-    model: Annotated[Path, typer.Argument(help="An ONNX file with its spec.")],
     image: Annotated[Path, typer.Argument(help="An image file.")],
+    model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
     repeats: Annotated[int, typer.Option(min=1)] = 15,
 ) -> None:
     """Milliseconds of both, medians of alternating runs, and their ratio."""
+    path = str(find_model(model))
     fer_infer = Path(sys.executable).with_name("fer-infer")
     commands = {
-        "import numpy, onnxruntime; open session": [sys.executable, "-c", FLOOR, str(model)],
-        "fer-infer": [str(fer_infer), "--model", str(model), "--provider", "cpu", str(image)],
+        "import numpy, onnxruntime; open session": [sys.executable, "-c", FLOOR, path],
+        "fer-infer": [str(fer_infer), "--model", path, "--provider", "cpu", str(image)],
     }
     ways = {name: partial(_run, command) for name, command in commands.items()}
     timing.alternate(ways, 1)

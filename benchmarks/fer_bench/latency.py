@@ -6,7 +6,6 @@ the same session on it; call by call in turns. Medians, 90th and 99th percentile
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import simplejpeg
 import typer
 
-from fer_bench import engines, timing
+from fer_bench import timing
 from fer_runtime.classifier import Classifier
 from fer_runtime.console import run_app
 from fer_runtime.errors import DataError
@@ -27,7 +26,6 @@ def compare(
     image: Annotated[Path, typer.Argument(help="A JPEG of the model's input size.")],
     model: Annotated[str | None, typer.Option(help="ONNX file or shipped model.")] = None,
     repeats: Annotated[int, typer.Option(help="Calls of each.", min=10)] = 1000,
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Milliseconds of predict and of bare decode + session.run, and the ratio of their medians."""
     found = measure(image, model, repeats)
@@ -35,9 +33,6 @@ def compare(
         figures = ", ".join(f"{p} {value:.3f} ms" for p, value in found[name].items())
         print(f"{name:<22}{figures}")
     print(f"ratio of the medians {found['ratio']:.3f}")
-    if output:
-        record = found | {"machine": engines.machine()}
-        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(image: Path, model: str | None, repeats: int) -> dict[str, Any]:

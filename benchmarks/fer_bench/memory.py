@@ -7,7 +7,6 @@ and seconds of whole runs, bytes for each further file name, and the time of an 
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fer_bench import command, engines
+from fer_bench import command
 from fer_runtime.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
@@ -28,7 +27,6 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Folder of images.")],
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
     most: Annotated[int, typer.Option(help="The largest number of images.", min=8)] = 200_000,
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Peak memory and seconds of runs over the images, a quarter of the largest number, and it."""
     originals = [item.path for item in Files([data])]
@@ -48,9 +46,6 @@ def compare(
             f"{run['seconds']:6.1f} s, {run['microseconds_each']:.0f} us an image"
         )
     print(f"{further:.0f} bytes for each further file name")
-    if output:
-        record = {"runs": runs, "bytes_a_name": further, "machine": engines.machine()}
-        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _run(folder: Path, model: str, rows: Path, count: int) -> dict[str, float]:

@@ -8,7 +8,6 @@ grey levels the results differ.
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from fer_bench import engines, timing
+from fer_bench import timing
 from fer_runtime import images
 from fer_runtime.console import run_app
 from fer_runtime.spec import InputSpec
@@ -37,7 +36,6 @@ INPUTS = {
 def compare(
     count: Annotated[int, typer.Option(help="Photographs to make.", min=1)] = 200,
     repeats: Annotated[int, typer.Option(help="Runs over all of them.", min=1)] = 3,
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Images/s of both on one core, medians of alternating runs, and the mean difference."""
     with tempfile.TemporaryDirectory() as folder:
@@ -53,10 +51,6 @@ def compare(
             f"difference {found['mean_difference']:.3f} grey levels, of the worst photograph "
             f"{found['worst_mean_difference']:.3f}"
         )
-    if output:
-        record = {"count": count, "bytes_each": round(size), "inputs": figures}
-        record |= {"machine": engines.machine()}
-        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(paths: list[Path], spec: InputSpec, repeats: int) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fer_bench import engines, timing
+from fer_bench import timing
 from fer_runtime import images
 from fer_runtime.classifier import find_model
 from fer_runtime.console import run_app
@@ -46,7 +45,6 @@ def compare(
     model: Annotated[list[str], typer.Option(help="ONNX file or shipped model.")] = list(SHIPPED),  # noqa: B006
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     repeats: Annotated[int, typer.Option(min=1)] = 9,
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Images/s of each way, medians of alternating runs, and what an image's time is made of."""
     names = [item.path for item in Files([data])]
@@ -59,9 +57,6 @@ def compare(
         print(f"  pipeline / plain loop {found['over_plain_loop']:.2f}")
         parts = ", ".join(f"{k} {v:.1f}" for k, v in found["core_microseconds"].items())
         print(f"  one core's time an image, in us: {parts}")
-    if output:
-        record = {"images": len(names), "models": figures, "machine": engines.machine()}
-        output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(

@@ -1,0 +1,22 @@
+#!/bin/sh
+# What the pipeline must hold, measured on this machine: benchmarks/pipeline.sh FOLDER CHECKPOINT
+# FOLDER holds one folder of images per class (FER2013's validation), CHECKPOINT the net that the
+# shipped model is made from. Takes about twenty minutes; results/pipeline.txt is one outcome.
+set -eu
+folder=$1
+checkpoint=$2
+image=$(find "$folder" -name '*.jpg' | sort | head -n 1)
+step() {
+    printf '\n$ python -m fer_bench.%s\n' "$*"
+    python -m "fer_bench.$@"
+}
+python -c 'from fer_bench.engines import machine; print(*machine().values(), sep=", ")'
+step pipeline "$folder"
+step end_to_end "$checkpoint" "$folder"
+step photos
+step memory "$folder"
+step latency "$image"
+step latency "$image" --model compact_cnn.int8
+step cold_start "$image"
+step crashes "$folder"
+step hostile
