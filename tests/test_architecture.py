@@ -25,7 +25,7 @@ THIRD_PARTY = {
     "fer_runtime": LEAN,
     "fer_train": LEAN | TRAIN,
     "fer_export": LEAN | EXPORT,
-    "fer_bench": LEAN | TRAIN | EXPORT | {"pytest"},
+    "fer_bench": LEAN | TRAIN | EXPORT | {"pytest", "pyarrow", "atheris"},
 }
 EXTRAS = {"parquet": {"pyarrow"}}
 """Module of fer_runtime -> the packages of its extra."""
