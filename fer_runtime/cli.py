@@ -69,6 +69,9 @@ def fer_infer(
     on_error: Annotated[
         str, typer.Option(help="row: an unreadable image is a row; fail: it ends the run.")
     ] = "row",
+    max_pixels: Annotated[
+        int, typer.Option(help="Larger images are error rows, and are not decoded.", min=1)
+    ] = 50_000_000,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with FILE.partial after a crash or Ctrl-C."),
@@ -118,14 +121,17 @@ def fer_infer(
     given = ModelSpec.read(spec) if spec else None
     session = Session.open(path, provider=provider, threads=1, spec=given)
     _say(f"model {path} on {session.provider_reason}")
-    pipeline = Pipeline(session, workers=workers, batch_size=batch_size)
+    pipeline = Pipeline(session, workers=workers, batch_size=batch_size, max_pixels=max_pixels)
     ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
     tally = _Tally(on_error)
     watching = _watching(labels, evaluate, summary)
     run = None
     if to_file:
-        run = identity(session, sources=sources, shard=shard, batch_size=batch_size, top_k=top_k)
+        run = identity(
+            session, sources=sources, shard=shard, batch_size=batch_size, top_k=top_k,
+            max_pixels=max_pixels,
+        )  # fmt: skip
     with (
         _expected_ends(tally, output if to_file else None),
         open_sink(

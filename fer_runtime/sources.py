@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fer_runtime.errors import DataError
 from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels, Source
 
 STDIN = "-"
+TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class Sources(Files):
 
     - `-`: a list of paths on standard input, one a line;
     - `photos/**/*.jpg`: a glob, if there is no file of that name; its files sorted by name;
-    - `shard.tar`: a tar archive as WebDataset writes it, read as a stream; items are called
-      `shard.tar/member`, other members are counted in `skipped`, and one that breaks off ends in
-      an item with an error;
+    - `shard.tar`, `.tar.gz`, `.tgz`: a tar archive as WebDataset writes it, read as a stream;
+      items are called `shard.tar/member`, other members are counted in `skipped`, and one that
+      breaks off ends in an item with an error;
     - `fer2013.csv`: rows with a column `pixels` of space-separated grey levels, called
       `fer2013.csv:line`.
 
@@ -152,7 +153,7 @@ class Sources(Files):
 
     def total(self) -> int | None:
         """How many items iterating yields; None where that takes reading a stream."""
-        if any(s == STDIN or s.lower().endswith((".tar", ".csv")) for s in self.sources):
+        if any(s == STDIN or s.lower().endswith((*TAR_ENDINGS, ".csv")) for s in self.sources):
             return None
         return super().total()
 
@@ -161,7 +162,7 @@ class Sources(Files):
             yield from self._listed(visited)
         elif os.path.isdir(source):
             yield from super()._items(source, visited)
-        elif source.lower().endswith(".tar"):
+        elif source.lower().endswith(TAR_ENDINGS):
             yield from self._tar(source)
         elif source.lower().endswith(".csv"):
             yield from _csv_rows(source)
@@ -193,7 +194,10 @@ class Sources(Files):
         _require_regular(path)
         archive_opened = False
         try:
-            with tarfile.open(path, "r|") as archive:
+            with (
+                _unpacked(path) as file,
+                tarfile.open(fileobj=(tail := _Tail(file)), mode="r|") as archive,  # type: ignore[call-overload]
+            ):
                 archive_opened = True
                 for member in archive:
                     name = f"{path}/{member.name}"
@@ -207,20 +211,42 @@ class Sources(Files):
                         stream = archive.extractfile(member)
                         assert stream is not None
                         yield Item(name, name, content=stream.read())
-            if not _ends_as_tar(path):
-                yield Item(path, path, "the archive ends too early; what follows is lost")
-        except (tarfile.TarError, OSError, EOFError) as error:
+                if not tail.ends_as_tar():
+                    yield Item(path, path, "the archive ends too early; what follows is lost")
+        except Exception as error:
+            # tarfile raises TarError, OSError, EOFError, zlib.error, TypeError … on broken files.
             reason = getattr(error, "strerror", None) or error
             if not archive_opened:
                 raise DataError(f"{path} cannot be read as a tar archive: {reason}") from None
             yield Item(path, path, f"the archive cannot be read further: {reason}")
 
 
-def _ends_as_tar(path: str) -> bool:
-    """A tar archive ends in blocks of zeros; tarfile takes any end for one."""
-    with open(path, "rb") as stream:
-        stream.seek(-512, os.SEEK_END)
-        return not any(stream.read())
+def _unpacked(path: str) -> Any:
+    """A tar archive's bytes as a stream."""
+    if path.lower().endswith(".tar"):
+        return open(path, "rb")
+    import gzip
+
+    return gzip.open(path)
+
+
+class _Tail:
+    """Passes a stream on and knows its last block: tarfile takes any end for the archive's."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.last = b""
+
+    def read(self, size: int) -> bytes:
+        data: bytes = self.stream.read(size)
+        self.last = (self.last + data)[-512:]
+        return data
+
+    def ends_as_tar(self) -> bool:
+        """Read what is left; an archive ends in blocks of zeros."""
+        while self.read(1 << 16):
+            pass
+        return bool(self.last) and not any(self.last)
 
 
 def _csv_rows(path: str) -> Iterator[Item]:
@@ -231,7 +257,7 @@ def _csv_rows(path: str) -> Iterator[Item]:
     csv.field_size_limit(1 << 24)
     _require_regular(path)
     try:
-        with open(path, newline="", encoding="utf-8") as stream:
+        with open(path, newline="", encoding="utf-8", errors="replace") as stream:
             rows = csv.reader(stream)
             columns = [name.strip() for name in next(rows, [])]
             if "pixels" not in columns:
@@ -254,7 +280,7 @@ def _csv_rows(path: str) -> Iterator[Item]:
                     yield Item(name, name, "its pixels are not whole numbers from 0 to 255")
                     continue
                 yield Item(name, name, content=pixels)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read as CSV: {reason}") from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import inspect
 import io
 import os
@@ -238,6 +239,30 @@ def test_tar_that_breaks_off_ends_in_an_error(tmp_path: Path, keep: float) -> No
     assert whole and all(item.error is None and item.content == png(i) for i, item in
                          enumerate(whole))  # fmt: skip
     assert last.name == str(path) and last.error is not None
+
+
+def test_compressed_tar_shards(tmp_path: Path) -> None:
+    """Cut anywhere, what is whole comes out, and then an error, or it is no archive at all."""
+    noise = np.random.default_rng(0)
+    members = [(f"{i}.png", noise.bytes(5000)) for i in range(9)]
+    plain = archive(tmp_path / "s.tar", *members).read_bytes()
+    for ending in ("tar.gz", "tgz"):
+        path = tmp_path / f"s.{ending}"
+        path.write_bytes(gzip.compress(plain))
+        assert [item.name for item in Sources([path])] == [f"{path}/{i}.png" for i in range(9)]
+        assert Sources([path]).total() is None
+    broken = set()
+    whole = path.read_bytes()
+    for cut in range(1, len(whole), 99):
+        path.write_bytes(whole[:cut])
+        try:
+            *_, last = Sources([path])
+        except DataError:
+            broken.add("no archive")
+        else:
+            assert last.name == str(path) and last.error is not None
+            broken.add("broken off")
+    assert broken == {"no archive", "broken off"}
 
 
 def test_sources_that_are_none_are_named(tmp_path: Path) -> None:
