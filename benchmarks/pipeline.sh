@@ -1,7 +1,7 @@
 #!/bin/sh
 # What the pipeline must hold, measured on this machine: benchmarks/pipeline.sh FOLDER CHECKPOINT
 # FOLDER holds one folder of images per class (FER2013's validation), CHECKPOINT the net that the
-# shipped model is made from. Takes about twenty minutes; results/pipeline.txt is one outcome.
+# shipped model is made from. Takes about half an hour; results/pipeline.txt is one outcome.
 set -eu
 folder=$1
 checkpoint=$2
@@ -20,3 +20,4 @@ step latency "$image" --model compact_cnn.int8
 step cold_start "$image"
 step crashes "$folder"
 step hostile
+if python -c 'import atheris' 2>/dev/null; then step fuzz 2>/dev/null; fi

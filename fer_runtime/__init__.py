@@ -9,6 +9,7 @@ Names load on first use (PEP 562), so that `fer_runtime.spec` needs no onnxrunti
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fer_runtime._version import __version__
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from fer_runtime.pipeline import Pipeline, Row
     from fer_runtime.session import Session
     from fer_runtime.spec import InputSpec, ModelSpec
+
+# Official builds of onnxruntime report events to their maker over the network, and write to
+# ~/.cache/Microsoft; it is read when onnxruntime is loaded. Set it to 0 to allow that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Classifier": "classifier",

@@ -14,7 +14,6 @@ from fer_runtime import images
 from fer_runtime.errors import ImageError, ModelFileError
 from fer_runtime.pipeline import Pipeline, Row
 from fer_runtime.session import Session
-from fer_runtime.sources import named
 from fer_runtime.spec import ModelSpec
 
 MODEL_VARIABLE = "FER_MODEL"
@@ -103,10 +102,7 @@ class Classifier:
         return list(self.stream(many))
 
     def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
-        """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead.
-
-        An array must stay as it is until its prediction has come.
-        """
+        """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead."""
         for row in self.rows(many):
             if row.probabilities is None:
                 raise ImageError(f"{row.name}: {row.error}")
@@ -115,7 +111,7 @@ class Classifier:
     def rows(self, many: Iterable[images.Source]) -> Iterator[Row]:
         """Like `stream`, but one Row an image: what cannot be read is a row with an `error`."""
         pipeline = Pipeline(self.session, workers=self.session.threads, batch_size=self.batch_size)
-        for rows in pipeline.run(named(many)):
+        for rows in pipeline.run(many):
             yield from rows
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fer_runtime.sources import Sources
 
 ERROR_ROWS = 3
+RESUMABLE = (".csv", ".jsonl", ".parquet")
 _SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"]}
 
 infer_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -57,10 +59,14 @@ def fer_infer(
     provider: Annotated[
         str, typer.Option(help="cpu, cuda (or an error), or auto, which says what it chose.")
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(help="Images per run of the session.", min=1)] = 32,
+    batch_size: Annotated[
+        int, typer.Option(help="Images per run of the session.", min=1, max=4096)
+    ] = 32,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="FILE.csv, .jsonl or .parquet; - is CSV on stdout."),
+        typer.Option(
+            "--output", "-o", help="FILE.csv, .jsonl, .parquet or .txt; - is CSV on stdout."
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="JSON Lines on stdout (a file goes by its ending).")
@@ -74,10 +80,13 @@ def fer_infer(
     ] = 50_000_000,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with FILE.partial after a crash or Ctrl-C."),
+        typer.Option(
+            "--resume",
+            help="Go on with FILE.partial after a crash or Ctrl-C: the same sources and options.",
+        ),
     ] = False,
     shard: Annotated[
-        str, typer.Option(help="Only this share of the images, as 2/8, for job arrays.")
+        str, typer.Option(help="Of 2/8: every 8th image from the 2nd on, for job arrays.")
     ] = "1/1",
     evaluate: Annotated[
         bool,
@@ -112,9 +121,16 @@ def fer_infer(
     if on_error not in ("row", "fail"):
         raise typer.BadParameter(f"{on_error!r}; allowed: row, fail", param_hint="--on-error")
     to_file = output is not None and output != STDOUT
+    if to_file:
+        _check_output(str(output), sources)
+    resumable = to_file and str(output).lower().endswith(RESUMABLE)
     if resume:
-        _check_resume(output if to_file else None, evaluate or summary)
-    files = Sources(sources, shard=shard_of(shard))
+        _check_resume(output if resumable else None, evaluate or summary)
+    try:
+        files = Sources(sources, shard=shard_of(shard))
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
+    files.check()
     path = find_model(model)
     workers = threads or usable_threads()
     # Foreign specs are read first: a mistake in one should not cost a session's start.
@@ -127,27 +143,26 @@ def fer_infer(
     tally = _Tally(on_error)
     watching = _watching(labels, evaluate, summary)
     run = None
-    if to_file:
+    if resumable:
         run = identity(
-            session, sources=sources, shard=shard, batch_size=batch_size, top_k=top_k,
-            max_pixels=max_pixels,
+            session, sources=sources, shard=shard, batch_size=batch_size, max_pixels=max_pixels,
+            top_k=top_k if str(output).lower().endswith(".jsonl") else None,
         )  # fmt: skip
-    with (
-        _expected_ends(tally, output if to_file else None),
-        open_sink(
+    with _expected_ends(tally, output if resumable and not watching else None):
+        with open_sink(
             output or STDOUT, labels, ending=ending, top_k=top_k, run=run, resume=resume
-        ) as sink,
-    ):
-        tally.finished = sink.finished
-        rest, repeated = remaining(files, sink.finished, batch_size)
-        rows_left = tally.counted(pipeline.run(rest), repeated)
-        for rows in _shown(rows_left, files, sink.finished.rows, output or STDOUT):
-            sink.write(rows)
-            for each in watching:
-                each.add(rows)
-        tally.require_images(files.sources, files.skipped)
-    for each in watching:
-        print(each.text(), end="", file=sys.stdout if to_file else sys.stderr)
+        ) as sink:
+            tally.finished = sink.finished
+            rest, repeated = remaining(files, sink.finished, batch_size)
+            rows_left = tally.counted(pipeline.run(rest), repeated)
+            for rows in _shown(rows_left, files, sink.finished.rows, output or STDOUT):
+                sink.write(rows)
+                for each in watching:
+                    each.add(rows)
+            if files.shard == (1, 1):
+                tally.require_images(files.sources, files.skipped)
+        for each in watching:
+            _print(each.text(), sys.stdout if to_file else sys.stderr)
     _say(tally.summary(files.skipped, session, output))
     raise typer.Exit(ERROR_ROWS if tally.errors or tally.finished.errors else 0)
 
@@ -161,9 +176,20 @@ def _watching(labels: tuple[str, ...], evaluate: bool, summary: bool) -> list[Ev
     return [kind(labels) for kind, wanted in ((Summary, summary), (Evaluation, evaluate)) if wanted]
 
 
+def _check_output(output: str, sources: list[str]) -> None:
+    """Refuse a file of no known kind, and one that is read from."""
+    from fer_runtime.sinks import FORMATS, unknown_ending
+
+    if not output.lower().endswith((*FORMATS, ".parquet")):
+        raise typer.BadParameter(str(unknown_ending(output)), param_hint="--output")
+    for source in sources:
+        if os.path.exists(source) and os.path.exists(output) and os.path.samefile(source, output):
+            raise typer.BadParameter(f"{output} is a source too.", param_hint="--output")
+
+
 def _check_resume(file: str | None, watching: bool) -> None:
     """Refuse what --resume cannot do; end at once where there is nothing left to do."""
-    if file is None or not file.lower().endswith((".csv", ".jsonl", ".parquet")):
+    if file is None:
         raise typer.BadParameter(
             "it needs --output FILE.csv, .jsonl or .parquet.", param_hint="--resume"
         )
@@ -171,9 +197,15 @@ def _check_resume(file: str | None, watching: bool) -> None:
         raise typer.BadParameter(
             "--evaluate and --summary look at every row; leave them away.", param_hint="--resume"
         )
-    if os.path.isfile(file) and not os.path.exists(f"{file}.partial"):
-        _say(f"{file} is complete; there is nothing to resume")
-        raise typer.Exit
+    if os.path.isfile(file):
+        from fer_runtime.resume import errors_in, record_path
+
+        partial = Path(f"{file}.partial")
+        if not (partial.exists() and record_path(partial).exists()):
+            errors = errors_in(file)
+            rows = f", with {_count(errors, 'error row')}" if errors else ""
+            _say(f"{file} is complete{rows}; there is nothing to resume")
+            raise typer.Exit(ERROR_ROWS if errors else 0)
 
 
 @contextmanager
@@ -211,6 +243,7 @@ class _Tally:
             rows, repeated = batch[repeated:], 0
             failed = [row for row in rows if row.error is not None]
             if failed and self.on_error == "fail":
+                yield rows[: rows.index(failed[0])]
                 raise ImageError(f"{failed[0].name}: {failed[0].error}")
             self.images += len(rows)
             self.errors += len(failed)
@@ -290,12 +323,29 @@ def _count(number: int, noun: str) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    try:
+        _print(f"{text}\n", sys.stderr)
+    except OSError:  # nobody to tell is no reason to fail, nor what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Print what the stream's encoding can show; the rest as question marks."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
 
 
 def infer() -> None:
     """Entry point of `fer-infer`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
     run_app(infer_app)
+
+
+def _interrupt_once(*_: object) -> None:
+    """The first Ctrl-C ends the run in order, within a batch; another would break that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def doctor() -> None:

@@ -27,6 +27,8 @@ EXIT_HELP = "Exit status: " + ", ".join(f"{code} {text}" for code, text in EXIT_
 
 def run_app(app: typer.Typer) -> None:
     """Run a Typer app; what is expected to go wrong ends in a sentence, not a traceback."""
+    if sys.stderr is None:  # closed by `2>&-`; what is printed to None goes to stdout
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         app()
     except FerError as error:

@@ -31,11 +31,10 @@ class Evaluation:
     def add(self, rows: Iterable[Row]) -> None:
         """Take rows in; raises DataError for an image that lies in no label's folder."""
         for row in rows:
-            target = target_of(row.name, self._places)
             if row.probabilities is None:
                 self.errors += 1
                 continue
-            self._targets.append(target)
+            self._targets.append(target_of(row.name, self._places))
             self._probabilities.frombytes(row.probabilities.astype(np.float32).tobytes())
 
     def text(self) -> str:

@@ -63,7 +63,12 @@ def load(source: Source, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pi
         return decode(bytes(source), spec, max_pixels=max_pixels)
     if isinstance(source, str | os.PathLike):
         return decode(read(source), spec, max_pixels=max_pixels)
-    raise ImageError(
+    raise ImageError(no_image(source))
+
+
+def no_image(source: object) -> str:
+    """What to say of an object that is no Source."""
+    return (
         f"a {type(source).__name__} is no image; allowed: a path, the bytes of a file, a uint8 "
         "array (of a Pillow image: np.asarray(image.convert('RGB')))"
     )

@@ -15,7 +15,17 @@ from typing import Any
 
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
-from fer_runtime.resume import Finished, check_record, remove_record, write_record
+from fer_runtime.resume import (
+    Finished,
+    Names,
+    check_record,
+    damaged,
+    lock,
+    refuse_to_lose,
+    remove_record,
+    write_record,
+)
+from fer_runtime.sinks import probability_columns
 
 PART_ROWS = 8192
 """Rows that are kept in memory, and that a crash costs at most."""
@@ -51,21 +61,35 @@ class ParquetSink:
         self.partial = Path(f"{output}.partial")
         self.run = run
         self.finished = Finished()
-        floats = [(name, pyarrow.float32()) for name in ("probability", *labels)]
+        self._columns = probability_columns(labels)
+        floats = [(name, pyarrow.float32()) for name in ("probability", *self._columns)]
         strings = [(name, pyarrow.string()) for name in ("path", "label", "error")]
         self._schema = pyarrow.schema([*strings[:2], *floats, strings[2]])
         self._rows: list[Row] = []
         try:
-            if resume and self.partial.is_dir():
-                check_record(self.partial, run or {})
-                self.finished = self._finished()
-            else:
-                shutil.rmtree(self.partial, ignore_errors=True)
-                self.partial.mkdir()
-                write_record(self.partial, run or {})
+            self.partial.mkdir(exist_ok=True)
+            self._folder = os.open(self.partial, os.O_RDONLY)
         except OSError as error:
             raise self._explained(error) from None
+        try:
+            self._begin(resume)
+        except (DataError, OSError) as error:
+            os.close(self._folder)
+            raise (self._explained(error) if isinstance(error, OSError) else error) from None
         self._parts = len(list(self._whole_parts()))
+
+    def _begin(self, resume: bool) -> None:
+        """Keep the finished parts of this very run, if that is wanted."""
+        lock(self.partial, self._folder)
+        if any(self._whole_parts()):
+            if resume:
+                check_record(self.partial, self.run or {})
+                self.finished = self._finished()
+                return
+            refuse_to_lose(self.partial)
+            for part in self._whole_parts():
+                part.unlink()
+        write_record(self.partial, self.run or {})
 
     def __enter__(self) -> ParquetSink:
         return self
@@ -85,6 +109,10 @@ class ParquetSink:
                 self._rows = []
         if kind is None:
             self._join()
+        elif not self._parts:
+            shutil.rmtree(self.partial, ignore_errors=True)
+            remove_record(self.partial)
+        os.close(self._folder)
 
     def _table(self, rows: list[Row]) -> Any:
         import pyarrow
@@ -99,8 +127,8 @@ class ParquetSink:
             ],
             "error": [row.error for row in rows],
         }
-        for place, label in enumerate(self.labels):
-            columns[label] = [
+        for place, column in enumerate(self._columns):
+            columns[column] = [
                 None if r.probabilities is None else float(r.probabilities[place]) for r in rows
             ]
         return pyarrow.table(
@@ -113,7 +141,9 @@ class ParquetSink:
 
         draft = self.partial / "draft"
         try:
-            parquet.write_table(self._table(rows), draft)
+            with open(draft, "wb") as stream:
+                parquet.write_table(self._table(rows), stream)
+                os.fsync(stream.fileno())
             os.replace(draft, self.partial / f"{self._parts:08}.parquet")
         except OSError as error:
             raise self._explained(error) from None
@@ -123,15 +153,21 @@ class ParquetSink:
         yield from sorted(self.partial.glob("*.parquet"))
 
     def _finished(self) -> Finished:
+        import pyarrow
         from pyarrow import parquet
 
         rows, errors, last = 0, 0, None
+        names = Names()
         for part in self._whole_parts():
-            table = parquet.read_table(part, columns=["path", "error"])
+            try:
+                table = parquet.read_table(part, columns=["path", "error"])
+            except (pyarrow.ArrowException, OSError) as error:
+                raise damaged(self.partial, f"{part.name} in it is broken ({error})") from None
             rows += table.num_rows
             errors += table.num_rows - table["error"].null_count
-            last = table["path"][-1].as_py()
-        return Finished(rows, errors, last, _utf8)
+            for name in table["path"].to_pylist():
+                names.add(last := name)
+        return Finished(rows, errors, last, names.digest() if rows else b"", _utf8)
 
     def _join(self) -> None:
         """All parts as one file, a row group a part; one part in memory at a time."""
@@ -143,13 +179,21 @@ class ParquetSink:
                 for part in self._whole_parts():
                     writer.write_table(parquet.read_table(part))
             os.replace(draft, self.output)
+            remove_record(self.partial)  # from here on the parts are nobody's
             shutil.rmtree(self.partial)
-            remove_record(self.partial)
         except OSError as error:
             raise self._explained(error) from None
 
     def _explained(self, error: OSError) -> DataError:
         return DataError(f"{self.output} cannot be written: {error.strerror or error}")
+
+
+def errors_in(path: str) -> int:
+    """How many rows of a complete Parquet file are errors."""
+    from pyarrow import parquet
+
+    table = parquet.read_table(path, columns=["error"])
+    return int(table.num_rows - table["error"].null_count)
 
 
 def _utf8(name: str) -> str:

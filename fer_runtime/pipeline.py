@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from fer_runtime import images
 from fer_runtime.errors import ImageError
 from fer_runtime.session import Session
-from fer_runtime.sources import Item
+from fer_runtime.sources import Item, named
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -73,46 +73,80 @@ class Pipeline:
         self._decoding = threading.Lock()
         self._decode_seconds = math.inf
 
-    def run(self, items: Iterable[Item]) -> Iterator[list[Row]]:
-        """Rows of one batch after the other, in the order of `items`, one row per item."""
-        batches = self._batches(items)
-        first, second = next(batches, None), next(batches, None)
-        if first is None:
-            return
-        if second is None:  # a single batch needs no threads, nor their modules at a cold start
-            yield self.classify(first)
-            return
-        yield from self._run_on_threads(chain((first, second), batches))
+    def run(self, items: Iterable[Item | images.Source]) -> Iterator[list[Row]]:
+        """Rows of one batch after the other, in the order of `items`, one row per item.
 
-    def _batches(self, items: Iterable[Item]) -> Iterator[list[Item]]:
-        source = iter(items)
-        while batch := list(islice(source, self.batch_size)):
+        Paths, encoded bytes and arrays are taken as they are, as `fer_runtime.sources.named` says.
+        What `items` raises comes after the rows of all that it had yielded.
+        """
+        batches = self._batches(named(items))
+        first, second = next(batches, None), next(batches, None)
+        if isinstance(first, list) and second is None:
+            # A single batch needs no threads, nor their modules at a cold start.
+            yield self.classify(first)
+        elif first is not None:
+            yield from self._run_on_threads(chain((first, second), batches))
+
+    def _batches(self, items: Iterator[Item]) -> Iterator[list[Item] | Exception]:
+        """Batches, and last what was raised while they were read."""
+        while True:
+            batch: list[Item] = []
+            held = 0
+            try:
+                for item in islice(items, self.batch_size):
+                    held += _bytes_in(item)
+                    batch.append(item if held <= BYTES_IN_FLIGHT else self._decoded(item))
+            except Exception as error:
+                if batch:
+                    yield batch
+                yield error
+                return
+            if not batch:
+                return
             yield batch
 
-    def _run_on_threads(self, batches: Iterator[list[Item]]) -> Iterator[list[Row]]:
+    def _decoded(self, item: Item) -> Item:
+        """The item with small pixels for its large bytes."""
+        try:
+            pixels = self._pixels(item)
+        except ImageError as error:
+            return replace(item, content=None, error=str(error))
+        return replace(item, content=pixels.transpose(1, 2, 0))
+
+    def _run_on_threads(
+        self, batches: Iterator[list[Item] | Exception | None]
+    ) -> Iterator[list[Row]]:
         from concurrent.futures import ThreadPoolExecutor
 
         pending: deque[tuple[Future[list[Row]], int]] = deque()
         held = 0
+        failure: Exception | None = None
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
         try:
             while True:
                 while len(pending) < self.workers * BATCHES_IN_FLIGHT and held < BYTES_IN_FLIGHT:
                     batch = next(batches, None)
-                    if batch is None:
+                    if not isinstance(batch, list):
+                        failure = failure or batch
                         break
-                    pending.append((pool.submit(self.classify, batch), _bytes_in(batch)))
+                    pending.append((pool.submit(self.classify, batch), sum(map(_bytes_in, batch))))
                     held += pending[-1][1]
                 if not pending:
-                    return
+                    break
                 done, freed = pending.popleft()
                 held -= freed
                 yield done.result()
+            if failure is not None:
+                raise failure
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def classify(self, batch: list[Item]) -> list[Row]:
         """At most `batch_size` items -> their rows; what cannot be decoded becomes an error row."""
+        if len(batch) > self.batch_size:
+            raise ValueError(f"{len(batch)} items; a batch is at most {self.batch_size}")
+        if not batch:
+            return []
         buffer = self._buffer()
         with self._decoding if self._decode_seconds < QUICK_DECODE else nullcontext():
             started = time.perf_counter()
@@ -162,10 +196,6 @@ class Pipeline:
         return buffer
 
 
-def _bytes_in(batch: list[Item]) -> int:
-    return sum(
-        len(item.content)
-        if isinstance(item.content, bytes | bytearray)
-        else int(getattr(item.content, "nbytes", 0))
-        for item in batch
-    )
+def _bytes_in(item: Item) -> int:
+    content = item.content
+    return len(content) if isinstance(content, bytes) else int(getattr(content, "nbytes", 0))

@@ -141,10 +141,16 @@ def check_wheels() -> None:
     try:
         import onnxruntime
     except ImportError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Ctrl-C while its library was loaded
+            raise KeyboardInterrupt from None
         raise ProviderError(
             f"onnxruntime cannot be imported ({error}); "
             "pip install onnxruntime, or 'onnxruntime-gpu[cuda,cudnn]' for an NVIDIA GPU."
         ) from None
+    if os.environ.get("ORT_DISABLE_TELEMETRY") == "1" and hasattr(
+        onnxruntime, "disable_telemetry_events"
+    ):
+        onnxruntime.disable_telemetry_events()  # for a program that loaded onnxruntime before us
     if not hasattr(onnxruntime, "InferenceSession"):
         raise ProviderError(
             "onnxruntime is installed in part (one wheel was removed over another); "

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from fer_runtime._version import __version__
 from fer_runtime.errors import DataError
@@ -16,7 +18,8 @@ from fer_runtime.session import Session
 from fer_runtime.sources import Item
 
 RECORD = ".run.json"
-PREDICTED = {".csv": b",\n", ".jsonl": b'"error": null}\n'}
+LONGEST_VALUES = 150
+PREDICTED = {".csv": (b",\n", b',""\n'), ".jsonl": (b'"error": null}\n',)}
 """What a row ends in that has no error, by the endings that can be gone on with."""
 
 
@@ -24,12 +27,13 @@ PREDICTED = {".csv": b",\n", ".jsonl": b'"error": null}\n'}
 class Finished:
     """Rows that are whole in a partial file, how many of them are errors, and the last one's name.
 
-    `spelling` is how the format writes a name.
+    `names` is a hash of all their names in order, and `spelling` how the format writes a name.
     """
 
     rows: int = 0
     errors: int = 0
     last: str | None = None
+    names: bytes = b""
     spelling: Callable[[str], str] = str
 
 
@@ -48,17 +52,61 @@ def check_record(partial: Path, run: Mapping[str, Any]) -> None:
     path = record_path(partial)
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(before, dict):
+            raise ValueError("no object")
     except (OSError, ValueError):
-        raise DataError(
-            f"{partial} cannot be gone on with: {path.name} beside it is missing or broken. "
-            "Start anew, without --resume."
-        ) from None
+        raise damaged(partial, f"{path.name} beside it is missing or broken") from None
     for name in dict.fromkeys((*before, *run)):
         if before.get(name) != run.get(name):
+            values = f"{before.get(name)}, not {run.get(name)}"
+            was = f"{name} {values}" if len(values) < LONGEST_VALUES else f"another {name}"
             raise DataError(
-                f"{partial} was begun with {name} {before.get(name)}, not {run.get(name)}; say the "
-                "same again, or start anew without --resume."
+                f"{partial} was begun with {was}; say the same again, or delete it to start anew."
             )
+
+
+def damaged(partial: Path, why: str) -> DataError:
+    """The error for a partial file that nobody can go on with."""
+    return DataError(f"{partial} cannot be gone on with: {why}. Delete it to start anew.")
+
+
+def refuse_to_lose(partial: Path) -> None:
+    """Raises DataError where an unfinished run would be begun anew."""
+    if record_path(partial).exists():
+        raise DataError(
+            f"{partial} holds an unfinished run: go on with --resume, or delete it to start anew."
+        )
+
+
+def lock(partial: Path, descriptor: int) -> None:
+    """Keep other runs away from an open file or folder until it is closed; raises DataError."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which does not let two processes write one file
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(
+            f"{partial} is being written by another run; wait for it, or name another output."
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+class Names:
+    """A hash of names in order."""
+
+    def __init__(self) -> None:
+        self.hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, name: str) -> None:
+        """The next name."""
+        self.hash.update(name.encode("utf-8", "surrogateescape") + b"\0")
+
+    def digest(self) -> bytes:
+        """The hash of all names so far."""
+        return self.hash.digest()
 
 
 def repair(partial: Path, ending: str) -> Finished:
@@ -69,21 +117,41 @@ def repair(partial: Path, ending: str) -> Finished:
     Raises:
         DataError: the file cannot be read or written.
     """
-    header = ending == ".csv"
-    rows, errors, last, end = -1 if header else 0, 0, None, 0
     try:
         with open(partial, "r+b") as stream:
-            for record in _records(stream, quoted=header):
-                end += len(record)
-                rows += 1
-                errors += rows > 0 and not record.endswith(PREDICTED[ending])
-                last = record
+            finished, end = _scan(stream, ending)
             stream.truncate(end)
     except OSError as error:
         raise DataError(f"{partial} cannot be read: {error.strerror}") from None
-    if rows <= 0 or last is None:
-        return Finished()
-    return Finished(rows, errors, _name_in(last, ending))
+    except (ValueError, LookupError, TypeError, csv.Error) as error:
+        raise damaged(partial, f"a row in it is broken ({error})") from None
+    return finished
+
+
+def errors_in(path: str) -> int:
+    """How many rows of a complete file are errors."""
+    if path.lower().endswith(".parquet"):
+        from fer_runtime import parquet
+
+        return parquet.errors_in(path)
+    with open(path, "rb") as stream:
+        return _scan(stream, os.path.splitext(path)[1].lower())[0].errors
+
+
+def _scan(stream: BinaryIO, ending: str) -> tuple[Finished, int]:
+    """What whole rows there are, and where they end."""
+    header = ending == ".csv"
+    rows, errors, end = -1 if header else 0, 0, 0
+    names = Names()
+    last = None
+    for record in _records(stream, quoted=header):
+        end += len(record)
+        rows += 1
+        if rows > 0:
+            errors += not record.endswith(PREDICTED[ending])
+            last = _name_in(record, ending)
+            names.add(last)
+    return Finished(max(0, rows), errors, last, names.digest() if last is not None else b""), end
 
 
 def _records(stream: Any, *, quoted: bool) -> Iterator[bytes]:
@@ -122,18 +190,22 @@ def remaining(
 
 def _from(items: Iterable[Item], whole: int, finished: Finished) -> Iterator[Item]:
     seen = 0
+    names = Names()
     for seen, item in enumerate(items, 1):
-        if seen == finished.rows and finished.spelling(item.name) != finished.last:
+        if seen <= finished.rows:
+            names.add(finished.spelling(item.name))
+        if seen == finished.rows and names.digest() != finished.names:
             raise DataError(
                 f"The sources have changed: row {seen:,} was {finished.last}, and would be "
-                f"{item.name} now. Start anew, without --resume."
+                f"{item.name} now, or one before it was another. Delete what is finished to start "
+                "anew."
             )
         if seen > whole:
             yield item
     if seen < finished.rows:
         raise DataError(
             f"The sources have changed: {finished.rows:,} rows are finished, but only {seen:,} "
-            "images are there. Start anew, without --resume."
+            "images are there. Delete what is finished to start anew."
         )
 
 

@@ -61,6 +61,8 @@ class Session:
             ProviderError: the provider cannot run here.
         """
         model = Path(path)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}; it must be at least 1")
         _refuse_other_kinds(model)
         threads = threads or usable_threads()
         opened = _open(model, provider, threads)

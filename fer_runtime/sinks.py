@@ -14,12 +14,20 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from fer_runtime.classifier import Prediction
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
-from fer_runtime.resume import Finished, check_record, remove_record, repair, write_record
+from fer_runtime.resume import (
+    Finished,
+    check_record,
+    lock,
+    refuse_to_lose,
+    remove_record,
+    repair,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from fer_runtime.parquet import ParquetSink
@@ -42,18 +50,23 @@ class CsvWriter:
     ) -> None:
         self.labels = labels
         self.writer = csv.writer(stream, lineterminator="\n")
+        # Until Python 3.13 csv leaves a carriage return unquoted, and readers take it for an end.
+        self.quoting = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if not begun:
-            self.writer.writerow(["path", "label", "probability", *labels, "error"])
+            self.writer.writerow(
+                ["path", "label", "probability", *probability_columns(labels), "error"]
+            )
         self.blank = [""] * (len(labels) + 2)
 
     def rows(self, rows: Iterable[Row]) -> None:
         for row in rows:
+            writer = self.quoting if "\r" in f"{row.name}{row.error}" else self.writer
             if row.probabilities is None:
-                self.writer.writerow([row.name, *self.blank, row.error])
+                writer.writerow([row.name, *self.blank, row.error])
                 continue
             best = int(row.probabilities.argmax())
             values = [f"{value:.6f}" for value in row.probabilities.tolist()]
-            self.writer.writerow([row.name, self.labels[best], values[best], *values, ""])
+            writer.writerow([row.name, self.labels[best], values[best], *values, ""])
 
 
 class JsonLinesWriter:
@@ -77,7 +90,8 @@ class JsonLinesWriter:
                     "top": [label for label, _ in best.top(self.top_k)],
                     "error": None,
                 }
-            self.stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
+            # JSON is UTF-8: other bytes of a name are escaped, as Python's json reads them back.
+            self.stream.write(json.dumps(entry, ensure_ascii=not _is_utf8(row.name)) + "\n")
 
 
 class TextWriter:
@@ -98,6 +112,20 @@ class TextWriter:
             self.stream.write(f"{row.name}: {text}\n")
 
 
+def probability_columns(labels: Iterable[str]) -> list[str]:
+    """The names of the labels' columns: their own, or `NAME probability` where that is taken."""
+    taken = ("path", "label", "probability", "error")
+    return [f"{label} probability" if label in taken else label for label in labels]
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 FORMATS: Mapping[str, Callable[[TextIO, tuple[str, ...], int, bool], Writer]] = {
     ".csv": CsvWriter,
     ".jsonl": JsonLinesWriter,
@@ -106,16 +134,25 @@ FORMATS: Mapping[str, Callable[[TextIO, tuple[str, ...], int, bool], Writer]] = 
 """File ending -> writer; adding a format touches this table only."""
 
 
+def unknown_ending(output: str) -> DataError:
+    """The error for an output of another kind."""
+    return DataError(
+        f"{output or 'an empty name'}: no known ending; the format goes by it: "
+        f"{', '.join(FORMATS)}, .parquet."
+    )
+
+
 class Sink:
     """Writes rows in the format of an ending to a file, or to stdout where `output` is "-".
 
     Use it as a context manager: leaving it without an exception completes the file. `run` says in
     plain values what the rows are made with, and is kept beside a partial file; with `resume` that
-    of an earlier run is gone on with, and `finished` tells how far it had come.
+    of an earlier run is gone on with, and `finished` tells how far it had come. A partial file
+    without a row is removed.
 
     Raises:
-        DataError: an unknown ending, a folder that cannot be written, a full disk, or a partial
-            file of another run.
+        DataError: an unknown ending, a folder that cannot be written, a full disk, a partial file
+            of another run, or of this one without `resume`, or one that is being written.
     """
 
     def __init__(
@@ -132,43 +169,56 @@ class Sink:
         self.to_stdout = output == STDOUT
         ending = ending or Path(output).suffix.lower()
         if ending not in FORMATS:
-            raise DataError(
-                f"{output}: no known ending; the format goes by it: {', '.join(FORMATS)}, .parquet."
-            )
+            raise unknown_ending(output)
         self.partial = Path(f"{output}.partial")
         self.finished = Finished()
         self.run = None if self.to_stdout else run
-        begun = False
-        if resume and self.partial.is_file():
-            check_record(self.partial, run or {})
-            self.finished = repair(self.partial, ending)
-            begun = self.partial.stat().st_size > 0
-        self.stream = self._open("a" if begun else "w")
+        self.empty = True
+        if self.to_stdout:
+            self.stream = _standard_output(is_data=ending != ".txt")
+            begun = False
+        else:
+            self.stream = self._open()
+            try:
+                begun = self._begin(ending, resume)
+            except DataError:
+                self.stream.close()
+                raise
         with self._explained():
             if self.run is not None and not begun:
                 write_record(self.partial, self.run)
             self.writer = FORMATS[ending](self.stream, labels, top_k, begun)
 
-    def _open(self, mode: Literal["a", "w"]) -> TextIO:
-        # Names that are not UTF-8 come out with the bytes they have on disk.
-        if self.to_stdout:
-            if not isinstance(sys.stdout, io.TextIOWrapper):
-                raise DataError("There is no standard output; name a file by --output.")
-            sys.stdout.reconfigure(errors="surrogateescape")
-            return sys.stdout
+    def _open(self) -> TextIO:
+        """The partial file, whatever is in it; names that are not UTF-8 keep their bytes."""
         if Path(self.output).is_dir():
             raise DataError(f"{self.output} is a folder; name a file.")
         with self._explained():
             return open(
-                self.partial, mode, encoding="utf-8", errors="surrogateescape", newline="",
+                self.partial, "a", encoding="utf-8", errors="surrogateescape", newline="",
                 buffering=1 << 16,
             )  # fmt: skip
+
+    def _begin(self, ending: str, resume: bool) -> bool:
+        """Keep whole rows of this very run, if that is wanted; whether there is anything."""
+        lock(self.partial, self.stream.fileno())
+        if self.partial.stat().st_size == 0:
+            return False
+        if resume:
+            check_record(self.partial, self.run or {})
+            self.finished = repair(self.partial, ending)
+        else:
+            refuse_to_lose(self.partial)
+            self.stream.truncate(0)
+        return self.partial.stat().st_size > 0
 
     def __enter__(self) -> Sink:
         return self
 
     def write(self, rows: Iterable[Row]) -> None:
         """Append rows; raises DataError when the disk is full."""
+        rows = list(rows)
+        self.empty = self.empty and not rows
         with self._explained():
             self.writer.rows(rows)
 
@@ -180,11 +230,14 @@ class Sink:
             # What was finished stays in the partial file; the disk may be full, so do not insist.
             with contextlib.suppress(OSError):
                 self.stream.close()
+            if self.empty and not self.finished.rows:
+                self.partial.unlink(missing_ok=True)
+                remove_record(self.partial)
             return
         with self._explained():
-            self.stream.flush()
-            os.fsync(self.stream.fileno())
-            self.stream.close()
+            with contextlib.closing(self.stream):
+                self.stream.flush()
+                os.fsync(self.stream.fileno())
             os.replace(self.partial, self.output)
             if self.run is not None:
                 remove_record(self.partial)
@@ -200,6 +253,18 @@ class Sink:
 
     def _explained(self) -> _Explained:
         return _Explained(self.output)
+
+
+def _standard_output(*, is_data: bool) -> TextIO:
+    """stdout; data is UTF-8 in every locale, and text for a person what the terminal can show."""
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):
+        raise DataError("There is no standard output; name a file by --output.")
+    if is_data or stream.encoding.lower() in ("utf-8", "utf8"):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def open_sink(

@@ -12,11 +12,19 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
 
-from fer_runtime.errors import DataError
-from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels, Source
+import numpy as np
+
+from fer_runtime.errors import DataError, ImageError
+from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels, Source, no_image
 
 STDIN = "-"
-TAR_ENDINGS = (".tar", ".tar.gz", ".tgz")
+_UNPACKERS = {
+    (".tar.gz", ".tgz"): "gzip",
+    (".tar.bz2", ".tbz2"): "bz2",
+    (".tar.xz", ".txz"): "lzma",
+}
+TAR_ENDINGS = (".tar", *(ending for endings in _UNPACKERS for ending in endings))
+_TAR_BLOCK = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +40,29 @@ class Item:
     content: bytes | Pixels | None = None
 
 
-def named(many: Iterable[Source]) -> Iterator[Item]:
+def named(many: Iterable[Item | Source]) -> Iterator[Item]:
     """Paths, encoded bytes and arrays, of a generator too -> items, one at a time.
 
-    What has no name is called by its place: `image 0`.
+    What has no name is called by its place: `image 0`. Arrays are copied, because a generator may
+    fill the same one again.
+
+    Raises:
+        ImageError: `many` is one image.
     """
+    if isinstance(many, str | bytes | os.PathLike):
+        raise ImageError("this is one image, and not several of them; put it into a list")
     for index, source in enumerate(many):
-        if isinstance(source, str | os.PathLike):
+        if isinstance(source, Item):
+            yield source
+        elif isinstance(source, str | os.PathLike):
             path = os.fsdecode(source)
             yield Item(path, path)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            yield Item(f"image {index}", "", content=bytes(source))
+        elif isinstance(source, np.ndarray):
+            yield Item(f"image {index}", "", content=source.copy())
         else:
-            yield Item(f"image {index}", "", content=source)
+            yield Item(f"image {index}", "", no_image(source))
 
 
 class Files:
@@ -120,11 +140,12 @@ class Files:
 class Sources(Files):
     """All that `fer-infer` takes: `Files`, and besides
 
-    - `-`: a list of paths on standard input, one a line;
-    - `photos/**/*.jpg`: a glob, if there is no file of that name; its files sorted by name;
-    - `shard.tar`, `.tar.gz`, `.tgz`: a tar archive as WebDataset writes it, read as a stream;
-      items are called `shard.tar/member`, other members are counted in `skipped`, and one that
-      breaks off ends in an item with an error;
+    - `-`: a list of sources on standard input, one a line;
+    - `photos/**/*.jpg`: a glob, if there is no file of that name; what it matches, sorted by name
+      (folders too, unless it has `**`, which looks into them by itself);
+    - `shard.tar`, `.tar.gz`, `.tar.bz2`, `.tar.xz`: a tar archive as WebDataset writes it, read as
+      a stream; items are called `shard.tar/member`, other members are counted in `skipped`, and
+      one that is damaged or breaks off ends in an item with an error;
     - `fer2013.csv`: rows with a column `pixels` of space-separated grey levels, called
       `fer2013.csv:line`.
 
@@ -153,40 +174,50 @@ class Sources(Files):
 
     def total(self) -> int | None:
         """How many items iterating yields; None where that takes reading a stream."""
-        if any(s == STDIN or s.lower().endswith((*TAR_ENDINGS, ".csv")) for s in self.sources):
+        if any(s == STDIN or _is_glob(s) or _container(s) for s in self.sources):
             return None
         return super().total()
 
     def _items(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
         if source == STDIN:
-            yield from self._listed(visited)
-        elif os.path.isdir(source):
-            yield from super()._items(source, visited)
-        elif source.lower().endswith(TAR_ENDINGS):
+            for name in self._listed():
+                yield from self._one(name, visited)
+        elif _is_glob(source):
+            for name in _matches(source):
+                if "**" not in source or not os.path.isdir(name):
+                    yield from self._one(name, visited)
+        else:
+            yield from self._one(source, visited)
+
+    def _one(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        kind = None if os.path.isdir(source) else _container(source)
+        if kind == "tar":
             yield from self._tar(source)
-        elif source.lower().endswith(".csv"):
+        elif kind == "csv":
             yield from _csv_rows(source)
-        elif any(sign in source for sign in "*?[") and not os.path.lexists(source):
-            yield from self._glob(source, visited)
         else:
             yield from super()._items(source, visited)
 
-    def _listed(self, visited: set[tuple[int, int]]) -> Iterator[Item]:
-        stream = self.stdin or sys.stdin.buffer
-        for line in stream:
+    def _listed(self) -> Iterator[str]:
+        if not self.stdin and not sys.stdin:
+            raise DataError("There is no standard input to read a list from.")
+        for line in self.stdin or sys.stdin.buffer:
             name = os.fsdecode(line.rstrip(b"\r\n"))
             if name:
-                yield from super()._items(name, visited)
+                yield name
 
-    def _glob(self, pattern: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
-        import glob
+    def check(self) -> None:
+        """Raise DataError for an archive, a CSV file or a glob that is not there, before any work.
 
-        found = sorted(glob.glob(pattern, recursive=True, include_hidden=False))
-        if not found:
-            raise DataError(f"{pattern}: no file matches.")
-        for name in found:
-            if not os.path.isdir(name):
-                yield from super()._items(name, visited)
+        A missing image is no error here; it will be an item that cannot be read.
+        """
+        for source in self.sources:
+            if source == STDIN or os.path.isdir(source):
+                continue
+            if _is_glob(source):
+                _matches(source)
+            elif _container(source):
+                _require_regular(source)
 
     def _tar(self, path: str) -> Iterator[Item]:
         import tarfile
@@ -211,8 +242,8 @@ class Sources(Files):
                         stream = archive.extractfile(member)
                         assert stream is not None
                         yield Item(name, name, content=stream.read())
-                if not tail.ends_as_tar():
-                    yield Item(path, path, "the archive ends too early; what follows is lost")
+                if broken := tail.why_no_end(archive.offset):
+                    yield Item(path, path, broken)
         except Exception as error:
             # tarfile raises TarError, OSError, EOFError, zlib.error, TypeError … on broken files.
             reason = getattr(error, "strerror", None) or error
@@ -223,41 +254,49 @@ class Sources(Files):
 
 def _unpacked(path: str) -> Any:
     """A tar archive's bytes as a stream."""
-    if path.lower().endswith(".tar"):
-        return open(path, "rb")
-    import gzip
+    from importlib import import_module
 
-    return gzip.open(path)
+    name = path.lower()
+    for endings, module in _UNPACKERS.items():
+        if name.endswith(endings):
+            return import_module(module).open(path)
+    return open(path, "rb")
 
 
 class _Tail:
-    """Passes a stream on and knows its last block: tarfile takes any end for the archive's."""
+    """Passes a stream on and knows where its zeros begin: tarfile takes anything for an end."""
 
     def __init__(self, stream: Any) -> None:
         self.stream = stream
-        self.last = b""
+        self.size = self.zeros = 0
 
     def read(self, size: int) -> bytes:
         data: bytes = self.stream.read(size)
-        self.last = (self.last + data)[-512:]
+        content = data.rstrip(b"\0")
+        if content:
+            self.zeros = self.size + len(content)
+        self.size += len(data)
         return data
 
-    def ends_as_tar(self) -> bool:
-        """Read what is left; an archive ends in blocks of zeros."""
+    def why_no_end(self, offset: int) -> str | None:
+        """Read what is left; from the end of the last member on, an archive is blocks of zeros."""
         while self.read(1 << 16):
             pass
-        return bool(self.last) and not any(self.last)
+        if self.zeros > offset:
+            return f"the archive is damaged at byte {offset:,}, or another one follows; not read on"
+        if self.size < offset + _TAR_BLOCK:
+            return "the archive ends too early; what follows is lost"
+        return None
 
 
 def _csv_rows(path: str) -> Iterator[Item]:
     import csv
 
-    import numpy as np
-
     csv.field_size_limit(1 << 24)
     _require_regular(path)
+    begun = False
     try:
-        with open(path, newline="", encoding="utf-8", errors="replace") as stream:
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
             rows = csv.reader(stream)
             columns = [name.strip() for name in next(rows, [])]
             if "pixels" not in columns:
@@ -266,7 +305,8 @@ def _csv_rows(path: str) -> Iterator[Item]:
                     "CSV source is FER2013's: grey levels of a square, separated by spaces."
                 )
             place = columns.index("pixels")
-            for row in rows:
+            begun = True
+            for row in filter(None, rows):  # without empty lines
                 name = f"{path}:{rows.line_num}"
                 text = row[place] if place < len(row) else ""
                 levels = text.split()
@@ -282,7 +322,28 @@ def _csv_rows(path: str) -> Iterator[Item]:
                 yield Item(name, name, content=pixels)
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read as CSV: {reason}") from None
+        if not begun:
+            raise DataError(f"{path} cannot be read as CSV: {reason}") from None
+        yield Item(path, path, f"the file cannot be read further: {reason}")
+
+
+def _is_glob(source: str) -> bool:
+    return any(sign in source for sign in "*?[") and not os.path.lexists(source)
+
+
+def _matches(pattern: str) -> list[str]:
+    import glob
+
+    found = sorted(glob.glob(pattern, recursive=True))
+    if not found:
+        raise DataError(f"{pattern}: no file matches.")
+    return found
+
+
+def _container(source: str) -> str | None:
+    """What kind of file holds several images, by its ending: "tar", "csv" or None."""
+    name = source.lower()
+    return "tar" if name.endswith(TAR_ENDINGS) else "csv" if name.endswith(".csv") else None
 
 
 def _require_regular(path: str) -> None:
@@ -306,7 +367,9 @@ def shard_of(text: str) -> tuple[int, int]:
 
 
 def _is_image_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
+    """By its ending; `._face.jpg` is what macOS keeps beside face.jpg on foreign disks."""
+    extension = os.path.splitext(name)[1].lower()
+    return extension in EXTENSIONS and not os.path.basename(name).startswith("._")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

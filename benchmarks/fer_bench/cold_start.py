@@ -53,7 +53,8 @@ def compare(
 
 
 def _run(command: list[str]) -> None:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # the floor without it too
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=True, capture_output=True, env=environment)
 
 

@@ -59,12 +59,20 @@ def fuzz(
             "artifact_prefix": f"{keep}/broken-",
         }
         arguments = [f"-{option}={value}" for option, value in options.items()]
-        done = subprocess.run(
+        begun = len(os.listdir(corpus))
+        process = subprocess.Popen(
             [sys.executable, "-c", "from fer_bench.fuzz import child; child()", *arguments, name],
-            check=False,
-        )
-        print(f"{len(os.listdir(corpus)):,} files in the corpus at the end")
-    raise typer.Exit(1 if done.returncode else 0)
+            stderr=subprocess.PIPE, text=True, errors="replace",
+        )  # fmt: skip
+        assert process.stderr is not None
+        last = ""
+        for line in process.stderr:
+            sys.stderr.write(line)
+            last = line.strip() if line.startswith("Done ") else last
+        found = process.wait() != 0
+        grown = f"{begun} files became {len(os.listdir(corpus)):,} that reach something new"
+        print(f"{last or 'broke off'}; {grown}; {'something' if found else 'nothing'} found")
+    raise typer.Exit(1 if found else 0)
 
 
 def child() -> None:

@@ -124,6 +124,33 @@ def test_rows_keep_what_cannot_be_read(classifier: Classifier, faces: Pixels) ->
     assert rows[4].probabilities is None and str(rows[4].error).startswith("not an image")
 
 
+def test_one_image_in_the_place_of_several_is_said(classifier: Classifier) -> None:
+    for one in ("photo.jpg", b"bytes", Path("photo.jpg")):
+        with pytest.raises(ImageError, match="this is one image, and not several of them"):
+            classifier.predict_batch(one)  # type: ignore[arg-type]
+
+
+def test_an_array_may_be_filled_again_by_its_generator(
+    classifier: Classifier, faces: Pixels
+) -> None:
+    frame = np.empty_like(faces[0, 0])
+
+    def camera() -> Iterator[Source]:
+        for face in faces[:, 0]:
+            frame[:] = face
+            yield frame
+
+    expected = classifier.predict_batch(list(faces[:, 0]))
+    assert classifier.predict_batch(camera()) == expected
+
+
+def test_objects_that_are_no_images_are_rows_with_an_error(classifier: Classifier) -> None:
+    rows = list(classifier.rows([None, 3.5]))  # type: ignore[list-item]
+    assert [row.error and row.error[:22] for row in rows] == [
+        "a NoneType is no image", "a float is no image; a"
+    ]  # fmt: skip
+
+
 def test_predict_raises_what_is_wrong_with_the_image(classifier: Classifier) -> None:
     with pytest.raises(ImageError, match="no bytes to decode"):
         classifier.predict(b"")

@@ -53,6 +53,13 @@ def test_innermost_folder_with_a_labels_name_counts() -> None:
     assert "recall calm             1.0000" in evaluation.text()
 
 
+def test_what_cannot_be_read_needs_no_label() -> None:
+    """The error of a broken shard lies in no folder."""
+    evaluation = Evaluation(LABELS)
+    evaluation.add([*ROWS, Row("shard.tar", None, "the archive ends too early")])
+    assert "3 labelled images judged; 2 could not be read" in evaluation.text()
+
+
 def test_summary_counts_what_was_predicted() -> None:
     summary = Summary(LABELS)
     summary.add(ROWS)

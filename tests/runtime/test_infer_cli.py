@@ -209,10 +209,15 @@ def test_bad_usage_is_status_2(infer: Infer, messy: Path, arguments: list[str] |
     assert b"Usage" in done.stderr + done.stdout
 
 
-def test_an_output_that_cannot_be_is_status_6_before_any_work(infer: Infer, messy: Path) -> None:
+def test_an_output_that_cannot_be_is_usage_before_any_work(infer: Infer, messy: Path) -> None:
     done = infer(messy, "--output", "rows.xlsx")
-    assert done.returncode == 6
+    assert done.returncode == 2
     assert "rows.xlsx: no known ending" in done.stderr.decode()
+    source = messy / "table.csv"
+    source.write_text("pixels\n1 2 3 4\n")
+    done = infer(source, "--output", source)
+    assert done.returncode == 2 and b"is a source too" in done.stderr
+    assert source.read_text() == "pixels\n1 2 3 4\n"
 
 
 def test_standard_output_on_a_full_disk_is_status_6(
@@ -388,4 +393,49 @@ def test_shards_together_are_the_whole(infer: Infer, messy: Path) -> None:
     parts = [read_csv(infer(messy, "--output", "-", "--shard", f"{i}/2").stdout) for i in (1, 2)]
     merged = sorted((row for part in parts for row in part), key=lambda row: row["path"])
     assert [row["path"] for row in merged] == sorted(row["path"] for row in whole)
-    assert infer(messy, "--shard", "3/2").returncode == 6
+    assert infer(messy, "--shard", "3/2").returncode == 2
+    empty = infer(messy, "--output", "-", "--shard", "30/30")
+    assert empty.returncode == 0 and read_csv(empty.stdout) == [], "a share may be empty"
+
+
+def test_sources_that_are_not_there_are_found_before_the_first_image(
+    infer: Infer, messy: Path, tmp_path: Path
+) -> None:
+    done = infer(messy, messy / "missing.tar", "-o", tmp_path / "o.csv")
+    assert done.returncode == 6 and b"missing.tar does not exist" in done.stderr
+    assert not (tmp_path / "o.csv.partial").exists()
+
+
+def test_on_error_fail_keeps_the_rows_before(infer: Infer, messy: Path, tmp_path: Path) -> None:
+    done = infer(messy, "-o", tmp_path / "o.csv", "--on-error", "fail")
+    assert done.returncode == 6 and b"2 cut off.jpg: broken JPEG" in done.stderr
+    assert len(read_csv((tmp_path / "o.csv.partial").read_bytes())) == 1
+
+
+def shell(command: str, **variables: str) -> Done:
+    python = f"{INFER[0]} -c '{INFER[2]}'"
+    return subprocess.run(
+        ["bash", "-c", command.replace("fer-infer", python)],
+        env=environment() | variables, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_closed_streams_and_narrow_terminals(messy: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """No traceback, data unharmed, and a status of the table."""
+    run = f"fer-infer '{messy}' --model {tiny_model} --provider cpu"
+    expected = shell(f"{run} -o -").stdout
+    assert len(read_csv(expected)) == len(ROWS)
+    for command in (f"{run} -o - 2>&-", f"{run} -o - 2>/dev/full"):
+        done = shell(command)
+        assert done.returncode == 3 and done.stdout == expected
+    done = shell(f"{run} -o - ", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3 and done.stdout == expected, "data is UTF-8 everywhere"
+    done = shell(run, PYTHONIOENCODING="ascii")
+    assert done.returncode == 3 and b"sch\\xf6nes" in done.stdout
+    done = shell(f"{run} -o {tmp_path}/o.csv --summary", PYTHONIOENCODING="ascii")
+    assert done.returncode == 3 and done.stdout.count(b"%") == len(LABELS)
+    done = shell(f"fer-infer - --model {tiny_model} --provider cpu <&-")
+    assert done.returncode == 6 and b"There is no standard input" in done.stderr
+    done = shell(f"{run} -o {tmp_path}/p.csv --summary | true; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode in (0, 3) and b"Traceback" not in done.stderr
+    assert (tmp_path / "p.csv").exists()

@@ -109,6 +109,17 @@ def test_classifying_a_jpeg_that_fits_loads_neither_pillow_nor_a_command_line(
     assert not loaded & {*HEAVY, "PIL", "typer", "rich"}
 
 
+def test_onnxruntime_reports_to_nobody(face: Path, tiny_model: Path, tmp_path: Path) -> None:
+    """Its official builds send events to their maker, and keep a device's number in ~/.cache."""
+    home = tmp_path / "home"
+    home.mkdir()
+    variables = {key: v for key, v in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
+    command += [str(face), "--model", str(tiny_model), "--provider", "cpu"]
+    subprocess.run(command, env=variables | {"HOME": str(home)}, check=True, capture_output=True)
+    assert list(home.rglob("*")) == []
+
+
 def test_the_public_names_are_these() -> None:
     assert sorted(fer_runtime.__all__) == [
         "Classifier",

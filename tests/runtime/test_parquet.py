@@ -56,7 +56,10 @@ def test_resumed_table_equals_an_unbroken_one(tmp_path: Path, stopped: int) -> N
         sink.write(row(index) for index in range(stopped))
         raise KeyboardInterrupt
     assert not path.exists()
-    (Path(f"{path}.partial") / "draft").write_bytes(b"half a part")
+    if stopped:
+        (Path(f"{path}.partial") / "draft").write_bytes(b"half a part")
+    else:
+        assert list(tmp_path.iterdir()) == [], "nothing is left where nothing was done"
     with open_sink(str(path), LABELS, run=RUN, resume=True) as sink:
         assert sink.finished.rows == stopped, "Ctrl-C loses nothing"
         assert sink.finished.errors == sum(row(i).error is not None for i in range(stopped))
@@ -72,8 +75,13 @@ def test_another_run_a_folder_and_a_missing_package_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "o.parquet"
-    with pytest.raises(KeyboardInterrupt), ParquetSink(str(path), LABELS, run=RUN):
+    with pytest.raises(KeyboardInterrupt), ParquetSink(str(path), LABELS, run=RUN) as sink:
+        sink.write([row(0)])
+        with pytest.raises(DataError, match="is being written by another run"):
+            ParquetSink(str(path), LABELS, run=RUN, resume=True)
         raise KeyboardInterrupt
+    with pytest.raises(DataError, match="holds an unfinished run"):
+        ParquetSink(str(path), LABELS, run=RUN)
     with pytest.raises(DataError, match="was begun with model abc, not other"):
         ParquetSink(str(path), LABELS, run={"model": "other"}, resume=True)
     path.mkdir()
@@ -91,6 +99,37 @@ def test_another_run_a_folder_and_a_missing_package_are_named(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(DataError, match=r"pip install '\.\[parquet\]'"):
         ParquetSink(str(tmp_path / "p.parquet"), LABELS)
+
+
+def test_a_damaged_part_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "o.parquet"
+    with pytest.raises(KeyboardInterrupt), ParquetSink(str(path), LABELS, run=RUN) as sink:
+        sink.write([row(0)] * 9)
+        raise KeyboardInterrupt
+    (sink.partial / "00000001.parquet").write_bytes(bytes(100))
+    with pytest.raises(DataError, match=r"00000001\.parquet in it is broken"):
+        ParquetSink(str(path), LABELS, run=RUN, resume=True)
+
+
+def test_killed_while_the_parts_are_removed_the_file_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "o.parquet"
+    with ParquetSink(str(path), LABELS, run=RUN) as sink:
+        sink.write(row(index) for index in range(9))
+    sink.partial.mkdir()
+    (sink.partial / "00000002.parquet").write_bytes(path.read_bytes())
+    assert resume.errors_in(str(path)) == 1
+    with ParquetSink(str(path), LABELS, run=RUN) as again:
+        again.write([row(1)])
+    assert pq.read_table(path).num_rows == 1, "parts without a record are nobody's"
+
+
+def test_labels_named_like_a_column_get_another_column(tmp_path: Path) -> None:
+    path = tmp_path / "o.parquet"
+    with ParquetSink(str(path), ("path", "loud"), run=RUN) as sink:
+        sink.write([row(1)])
+    assert pq.read_table(path).column_names == [
+        "path", "label", "probability", "path probability", "loud", "error"
+    ]  # fmt: skip
 
 
 def test_full_disk_is_a_sentence_and_keeps_the_parts(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,48 @@ def test_large_contents_are_not_taken_ahead(
         seen += len(rows)
         assert taken <= seen + 2 * 2, "10,000 bytes are two batches of two images"
     assert seen == 30
+
+
+def test_a_batch_of_large_contents_is_decoded_as_it_is_read(
+    tiny_session: Session, monkeypatch: pytest.MonkeyPatch, items: list[Item]
+) -> None:
+    """32 archive members of 500 MB each must not be in memory together."""
+    contents = [replace(item, content=Path(item.path).read_bytes()) for item in items[:9]]
+    expected = [row for rows in Pipeline(tiny_session, workers=1).run(contents) for row in rows]
+    monkeypatch.setattr(pipeline, "BYTES_IN_FLIGHT", 2000)
+    held = list(Pipeline(tiny_session, workers=1)._batches(iter(contents)))
+    assert sum(isinstance(item.content, np.ndarray) for item in held[0]) > 3  # type: ignore[union-attr]
+    found = [row for rows in Pipeline(tiny_session, workers=2).run(contents) for row in rows]
+    assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 9])
+def test_what_was_read_before_the_source_failed_is_not_lost(
+    tiny_session: Session, items: list[Item], count: int
+) -> None:
+    def failing() -> Iterator[Item]:
+        yield from items[:count]
+        raise OSError("the camera is gone")
+
+    rows: list[Row] = []
+    with pytest.raises(OSError, match="the camera is gone"):
+        for batch in Pipeline(tiny_session, workers=2, batch_size=2).run(failing()):
+            rows += batch
+    assert [row.name for row in rows] == [item.name for item in items[:count]]
+
+
+def test_paths_and_arrays_are_items_too(tiny_session: Session, items: list[Item]) -> None:
+    mixed = [items[1].path, Path(items[2].path), np.zeros((9, 9), np.uint8), items[3]]
+    (rows,) = Pipeline(tiny_session, workers=1).run(mixed)
+    assert [row.name for row in rows] == [items[1].path, items[2].path, "image 2", "name of 3"]
+    assert all(row.error is None for row in rows)
+
+
+def test_a_batch_is_as_large_as_it_was_said_to_be(tiny_session: Session, items: list[Item]) -> None:
+    small = Pipeline(tiny_session, workers=1, batch_size=2)
+    assert small.classify([]) == []
+    with pytest.raises(ValueError, match="3 items; a batch is at most 2"):
+        small.classify(items[:3])
 
 
 def test_memory_does_not_grow_with_the_number_of_items(

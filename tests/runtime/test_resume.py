@@ -17,7 +17,7 @@ from PIL import Image
 from fer_runtime import resume
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
-from fer_runtime.resume import Finished, remaining, repair
+from fer_runtime.resume import Finished, Names, remaining, repair
 from fer_runtime.sinks import Sink
 from fer_runtime.sources import Item
 
@@ -73,16 +73,69 @@ def test_another_run_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
     assert partial.read_bytes() == b"path,label,probability,calm,loud,error\n"
 
 
+def finished(*names: str) -> Finished:
+    every = Names()
+    for name in names:
+        every.add(name)
+    return Finished(len(names), 0, names[-1], every.digest())
+
+
 def test_what_remains_begins_with_a_whole_batch() -> None:
     items = [Item(f"{index}", "") for index in range(10)]
-    rest, repeated = remaining(items, Finished(6, 0, "5"), 4)
+    rest, repeated = remaining(items, finished(*"012345"), 4)
     assert [item.name for item in rest] == ["4", "5", "6", "7", "8", "9"] and repeated == 2
     rest, repeated = remaining(items, Finished(), 4)
     assert len(list(rest)) == 10 and repeated == 0
-    with pytest.raises(DataError, match="row 6 was other, and would be 5 now"):
-        list(remaining(items, Finished(6, 0, "other"), 4)[0])
+    with pytest.raises(DataError, match="row 6 was x, and would be 5 now"):
+        list(remaining(items, finished(*"01234x"), 4)[0])
+    with pytest.raises(DataError, match="or one before it was another"):
+        list(remaining(items, finished(*"0x2345"), 4)[0])
     with pytest.raises(DataError, match="12 rows are finished, but only 10 images are there"):
-        list(remaining(items, Finished(12, 0, "11"), 4)[0])
+        list(remaining(items, finished(*map(str, range(12))), 4)[0])
+
+
+def test_an_unfinished_run_is_not_lost_to_a_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    with pytest.raises(KeyboardInterrupt), Sink(str(path), LABELS, run=RUN) as sink:
+        sink.write([row(1)])
+        raise KeyboardInterrupt
+    content = sink.partial.read_bytes()
+    with pytest.raises(DataError, match="holds an unfinished run: go on with --resume, or delete"):
+        Sink(str(path), LABELS, run=RUN)
+    assert sink.partial.read_bytes() == content
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl, which Windows has not")
+def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
+    with Sink(str(tmp_path / "o.csv"), LABELS, run=RUN) as sink:
+        for again in (False, True):
+            with pytest.raises(DataError, match="is being written by another run"):
+                Sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=again)
+        sink.write([row(1)])
+    assert (tmp_path / "o.csv").read_bytes().count(b"\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "garbage"),
+    [(".jsonl", b"\0\0\0\n"), (".jsonl", b"[1]\n"), (".csv", b"\n"), (".csv", b"a\rb,c\n")],
+)
+def test_damaged_rows_are_a_sentence(tmp_path: Path, ending: str, garbage: bytes) -> None:
+    partial = tmp_path / f"o{ending}.partial"
+    partial.write_bytes(whole(tmp_path / f"w{ending}") + garbage)
+    content = partial.read_bytes()
+    resume.write_record(partial, RUN)
+    with pytest.raises(DataError, match="cannot be gone on with: a row in it is broken"):
+        Sink(str(tmp_path / f"o{ending}"), LABELS, run=RUN, resume=True)
+    assert partial.read_bytes() == content
+
+
+def test_damaged_record_is_a_sentence(tmp_path: Path) -> None:
+    partial = tmp_path / "o.csv.partial"
+    partial.write_bytes(whole(tmp_path / "w.csv"))
+    for text in ("[]", "{", ""):
+        resume.record_path(partial).write_text(text)
+        with pytest.raises(DataError, match="beside it is missing or broken"):
+            Sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=True)
 
 
 @pytest.fixture
@@ -134,7 +187,8 @@ def test_killed_at_random_moments_the_file_is_that_of_an_unbroken_run(
     assert target.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
     assert killed > 0 and not partial.exists() and not resume.record_path(partial).exists()
     again = start(*common, "-o", target, "--resume")
-    assert again.wait(60) == 0 and b"nothing to resume" in again.communicate()[1]
+    assert again.wait(60) == 3, "the file has error rows, whichever run says so"
+    assert b"is complete, with 90 error rows; there is nothing to resume" in again.communicate()[1]
 
 
 def test_resume_wants_a_file_and_no_figures(tmp_path: Path, folder: Path, tiny_model: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -92,11 +93,36 @@ def test_text_is_for_a_person(tmp_path: Path) -> None:
     assert write(tmp_path / "out.txt", LOUD, top_k=1) == b"b.png: loud 66.7%\n"
 
 
-@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt"])
+@pytest.mark.parametrize("ending", [".csv", ".txt"])
 def test_names_that_are_not_utf_8_come_out_with_their_bytes(tmp_path: Path, ending: str) -> None:
     raw = b"caf\xe9 \xff.png"
     row = Row(os.fsdecode(raw), CALM.probabilities)
     assert raw in write(tmp_path / f"out{ending}", row)
+
+
+def test_json_is_utf_8_whatever_the_name(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"caf\xe9 \xff.png"), "gr\u00fcn.png"]
+    data = write(tmp_path / "o.jsonl", *(Row(name, CALM.probabilities) for name in names))
+    assert [json.loads(line)["path"] for line in data.decode("utf-8").splitlines()] == names
+    assert "gr\u00fcn".encode() in data
+
+
+def test_a_carriage_return_stays_inside_its_field(tmp_path: Path) -> None:
+    """Before Python 3.13 csv does not quote it, and readers see two rows."""
+    rows = [Row("a\rb.png", CALM.probabilities), Row("c.png", None, "one\rtwo"), LOUD]
+    text = write(tmp_path / "o.csv", *rows).decode()
+    found = list(csv.reader(io.StringIO(text, newline="")))
+    assert [row[0] for row in found[1:]] == ["a\rb.png", "c.png", "b.png"]
+    assert found[2][-1] == "one\rtwo" and all(len(row) == 6 for row in found)
+
+
+def test_labels_named_like_a_column_get_another_column(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    with Sink(str(path), ("error", "loud")) as sink:
+        sink.write([CALM, BROKEN])
+    header, calm, broken = csv.reader(path.read_text("utf-8").splitlines())
+    assert header == ["path", "label", "probability", "error probability", "loud", "error"]
+    assert calm[1:4] == ["error", "0.750000", "0.750000"] and broken[-1] == "empty file"
 
 
 def test_the_known_endings_in_any_case(tmp_path: Path) -> None:
@@ -148,6 +174,12 @@ def test_an_older_file_and_an_older_partial_file_are_replaced(tmp_path: Path) ->
     (tmp_path / "out.csv.partial").write_text("half " * 1000)
     assert write(path) == b"path,label,probability,calm,loud,error\n"
     assert not (tmp_path / "out.csv.partial").exists()
+
+
+def test_a_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), Sink(str(tmp_path / "o.csv"), LABELS, run={"model": "x"}):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
 
 
 def refusal(output: object) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import inspect
 import io
+import lzma
 import os
 import sys
 import tarfile
@@ -60,6 +62,12 @@ def test_known_endings_in_any_case_and_the_others_counted(tmp_path: Path) -> Non
     assert files.skipped == 5
     assert files.total() == len(images) + 1
     assert files.skipped == 5, "counted once, not once per pass"
+
+
+def test_what_macos_keeps_beside_a_file_is_no_image(tmp_path: Path) -> None:
+    touch(tmp_path, "1.png", "._1.png", ".2.png")
+    assert names(tmp_path, files := Files([tmp_path])) == [".2.png", "1.png"]
+    assert files.skipped == 1
 
 
 def test_the_known_endings() -> None:
@@ -209,6 +217,25 @@ def test_globs_are_sorted_and_a_file_of_that_name_goes_first(tmp_path: Path) -> 
         list(Sources([tmp_path / "y*"]))
 
 
+def test_globs_and_lists_take_folders_shards_and_csv_as_arguments_do(tmp_path: Path) -> None:
+    touch(tmp_path, "in/a/1.png", "in/b/2.png")
+    archive(tmp_path / "in" / "s.tar", ("3.png", png(3)))
+    (tmp_path / "in" / "t.csv").write_text("pixels\n1 2 3 4\n")
+    every = ["in/a/1.png", "in/b/2.png", "in/s.tar/3.png", "in/t.csv:2"]
+    assert names(tmp_path, Sources([tmp_path / "in" / "*"])) == every
+    assert names(tmp_path, Sources([tmp_path / "in" / "[st].*"])) == every[2:]
+    lines = "".join(f"{tmp_path}/in/{name}\n" for name in ("a", "b", "s.tar", "t.csv"))
+    assert names(tmp_path, Sources(["-"], stdin=io.BytesIO(lines.encode()))) == every
+
+
+def test_what_is_not_there_is_found_before_any_work(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png")
+    Sources([tmp_path, tmp_path / "a.png", tmp_path / "gone.png", "-"]).check()
+    for missing in ("s.tar", "s.tar.gz", "x*.png", "t.csv"):
+        with pytest.raises(DataError, match=r"does not exist|no file matches"):
+            Sources([tmp_path, tmp_path / missing]).check()
+
+
 def test_a_list_on_stdin_is_read_line_by_line(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "folder/b.png")
     lines = f"{tmp_path}/a.png\r\n\n{tmp_path}/folder\n{tmp_path}/gone.png".encode()
@@ -241,14 +268,30 @@ def test_tar_that_breaks_off_ends_in_an_error(tmp_path: Path, keep: float) -> No
     assert last.name == str(path) and last.error is not None
 
 
+@pytest.mark.parametrize("how", ["header", "zeroed", "two"])
+def test_what_tarfile_passes_over_is_an_error(tmp_path: Path, how: str) -> None:
+    """At a damaged header, or at zeros with more behind them, tarfile stops without a word."""
+    path = archive(tmp_path / "s.tar", *((f"{i}.png", png(i)) for i in range(9)))
+    content = bytearray(path.read_bytes())
+    third = 2 * (512 + 512)
+    if how == "header":
+        content[third + 10] ^= 8
+    elif how == "zeroed":
+        content[third : third + 512] = bytes(512)
+    path.write_bytes(content * 2 if how == "two" else content)
+    *whole, last = Sources([path])
+    assert len(whole) == (9 if how == "two" else 2) and all(i.error is None for i in whole)
+    assert last.name == str(path) and "or another one follows" in str(last.error)
+
+
 def test_compressed_tar_shards(tmp_path: Path) -> None:
     """Cut anywhere, what is whole comes out, and then an error, or it is no archive at all."""
     noise = np.random.default_rng(0)
     members = [(f"{i}.png", noise.bytes(5000)) for i in range(9)]
     plain = archive(tmp_path / "s.tar", *members).read_bytes()
-    for ending in ("tar.gz", "tgz"):
+    for ending, pack in (("tar.xz", lzma), ("tar.bz2", bz2), ("tar.gz", gzip), ("TGZ", gzip)):
         path = tmp_path / f"s.{ending}"
-        path.write_bytes(gzip.compress(plain))
+        path.write_bytes(pack.compress(plain))
         assert [item.name for item in Sources([path])] == [f"{path}/{i}.png" for i in range(9)]
         assert Sources([path]).total() is None
     broken = set()
@@ -294,6 +337,20 @@ def test_csv_rows_are_pixels_or_say_what_is_wrong(tmp_path: Path) -> None:
         "its pixels are not whole numbers from 0 to 255",
         "0 pixels make no square",
     ]
+
+
+def test_csv_from_a_spreadsheet(tmp_path: Path) -> None:
+    """A mark at the beginning, empty lines; a line beyond any image ends it with an error."""
+    path = tmp_path / "x.csv"
+    long = b"1 " * (1 << 24)
+    path.write_bytes(b"\xef\xbb\xbfpixels,emotion\r\n1 2 3 4,0\r\n\r\n5 6 7 8,1\r\n\r\n")
+    assert [(item.name, item.error) for item in Sources([path])] == [
+        (f"{path}:2", None),
+        (f"{path}:4", None),
+    ]
+    path.write_bytes(b"pixels\n1 2 3 4\n" + long + b"\n")
+    first, last = Sources([path])
+    assert first.error is None and "cannot be read further: field larger" in str(last.error)
 
 
 def test_shards_are_disjoint_and_together_all(tmp_path: Path) -> None:
