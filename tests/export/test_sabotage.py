@@ -31,6 +31,7 @@ from fer_export.proof import Options
 from fer_export.verification import verify
 from fer_runtime import classifier as classifier_module
 from fer_runtime import images
+from fer_runtime import pipeline as pipeline_module
 from fer_runtime.errors import ModelFileError, ParityError
 from fer_runtime.spec import InputSpec
 from fer_train import checkpoint, models
@@ -220,10 +221,8 @@ def test_resize_by_another_library_is_caught(
 
     folder = large_faces(tmp_path / "faces")
     assert verify(exported.checkpoint, exported.onnx, Options(images=folder))
-    monkeypatch.setattr(classifier_module, "images", SimpleNamespace(
-        load_batch=lambda sources, spec, **_: np.stack([load(each, spec) for each in sources]),
-        load=load,
-    ))  # fmt: skip
+    other = SimpleNamespace(load=lambda source, spec, **_: load(source, spec))
+    monkeypatch.setattr(pipeline_module, "images", other)
     report = verify(exported.checkpoint, exported.onnx, Options(images=folder)).report
     assert len(report.failures) == 1
     assert report.failures[0].startswith("from file to") and "resizing" in report.failures[0]

@@ -154,6 +154,11 @@ def folder(tmp_path: Path) -> Path:
     return faces
 
 
+def has_record(partial: Path) -> bool:
+    record = resume.record_path(partial)
+    return record.exists() and record.stat().st_size > 0
+
+
 def start(*arguments: object) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
     return subprocess.Popen(
@@ -212,7 +217,7 @@ def test_sources_that_changed_are_refused(tmp_path: Path, folder: Path, tiny_mod
     (tmp_path / "o.jsonl").unlink()
     interrupted = start(*common)
     partial = tmp_path / "o.jsonl.partial"
-    while not resume.record_path(partial).exists():
+    while not has_record(partial):
         time.sleep(0.002)
     record = json.loads(resume.record_path(partial).read_text("utf-8"))
     interrupted.kill()
@@ -238,7 +243,7 @@ def test_killed_before_the_rename_there_is_nothing_left_to_run(
     content = (tmp_path / "o.csv").read_bytes()
     interrupted = start(*common, "-o", tmp_path / "p.csv")
     partial = tmp_path / "p.csv.partial"
-    while not resume.record_path(partial).exists():
+    while not has_record(partial):
         assert interrupted.poll() is None
         time.sleep(0.001)
     interrupted.kill()
