@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fer_runtime._version import __version__
-from fer_runtime.console import EXIT_HELP, run_app
-from fer_runtime.errors import DataError, ImageError
+from fer_runtime.console import EXIT_HELP, count, print_text, run_app, say
+from fer_runtime.errors import DataError
 
 if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
-    from fer_runtime.pipeline import Row
-    from fer_runtime.session import Session
-    from fer_runtime.sources import Sources
+    from fer_runtime.progress import Tally
 
 ERROR_ROWS = 3
 RESUMABLE = (".csv", ".jsonl", ".parquet")
@@ -112,6 +109,7 @@ def fer_infer(
     from fer_runtime.classifier import find_model
     from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.progress import Tally, shown
     from fer_runtime.resume import identity, remaining
     from fer_runtime.session import Session
     from fer_runtime.sinks import STDOUT, open_sink
@@ -136,11 +134,11 @@ def fer_infer(
     # Foreign specs are read first: a mistake in one should not cost a session's start.
     given = ModelSpec.read(spec) if spec else None
     session = Session.open(path, provider=provider, threads=1, spec=given)
-    _say(f"model {path} on {session.provider_reason}")
+    say(f"model {path} on {session.provider_reason}")
     pipeline = Pipeline(session, workers=workers, batch_size=batch_size, max_pixels=max_pixels)
     ending = None if to_file else ".jsonl" if as_json else ".csv" if output else ".txt"
     labels = session.spec.labels
-    tally = _Tally(on_error)
+    tally = Tally(on_error)
     watching = _watching(labels, evaluate, summary)
     run = None
     if resumable:
@@ -155,15 +153,15 @@ def fer_infer(
             tally.finished = sink.finished
             rest, repeated = remaining(files, sink.finished, batch_size)
             rows_left = tally.counted(pipeline.run(rest), repeated)
-            for rows in _shown(rows_left, files, sink.finished.rows, output or STDOUT):
+            for rows in shown(rows_left, files, sink.finished.rows, output or STDOUT):
                 sink.write(rows)
                 for each in watching:
                     each.add(rows)
             if files.shard == (1, 1):
                 tally.require_images(files.sources, files.skipped)
         for each in watching:
-            _print(each.text(), sys.stdout if to_file else sys.stderr)
-    _say(tally.summary(files.skipped, session, output))
+            print_text(each.text(), sys.stdout if to_file else sys.stderr)
+    say(tally.summary(files.skipped, session, output))
     raise typer.Exit(ERROR_ROWS if tally.errors or tally.finished.errors else 0)
 
 
@@ -203,13 +201,13 @@ def _check_resume(file: str | None, watching: bool) -> None:
         partial = Path(f"{file}.partial")
         if not (partial.exists() and record_path(partial).exists()):
             errors = errors_in(file)
-            rows = f", with {_count(errors, 'error row')}" if errors else ""
-            _say(f"{file} is complete{rows}; there is nothing to resume")
+            rows = f", with {count(errors, 'error row')}" if errors else ""
+            say(f"{file} is complete{rows}; there is nothing to resume")
             raise typer.Exit(ERROR_ROWS if errors else 0)
 
 
 @contextmanager
-def _expected_ends(tally: _Tally, file: str | None) -> Iterator[None]:
+def _expected_ends(tally: Tally, file: str | None) -> Iterator[None]:
     """A reader that has gone ends the run quietly; Ctrl-C says what is kept."""
     try:
         yield
@@ -219,87 +217,8 @@ def _expected_ends(tally: _Tally, file: str | None) -> Iterator[None]:
         raise typer.Exit from None
     except KeyboardInterrupt:
         kept = f"; go on with --resume, finished rows are in {file}.partial" if file else ""
-        _say(f"interrupted after {_count(tally.images, 'image')}{kept}")
+        say(f"interrupted after {count(tally.images, 'image')}{kept}")
         raise
-
-
-class _Tally:
-    """Counts what went by, and stops the run at the first error where that was asked for.
-
-    `finished` is what an earlier run had done already.
-    """
-
-    def __init__(self, on_error: str) -> None:
-        self.on_error = on_error
-        self.started = time.perf_counter()
-        from fer_runtime.resume import Finished
-
-        self.images = self.errors = 0
-        self.finished = Finished()
-
-    def counted(self, batches: Iterable[list[Row]], repeated: int) -> Iterator[list[Row]]:
-        """Batches without their first `repeated` rows, which are finished already."""
-        for batch in batches:
-            rows, repeated = batch[repeated:], 0
-            failed = [row for row in rows if row.error is not None]
-            if failed and self.on_error == "fail":
-                yield rows[: rows.index(failed[0])]
-                raise ImageError(f"{failed[0].name}: {failed[0].error}")
-            self.images += len(rows)
-            self.errors += len(failed)
-            yield rows
-
-    def require_images(self, sources: list[str], skipped: int) -> None:
-        if not self.images + self.finished.rows:
-            others = f" ({_count(skipped, 'other file')})" if skipped else ""
-            raise DataError(f"{', '.join(sources)}: no image files there{others}.")
-
-    def summary(self, skipped: int, session: Session, output: str | None) -> str:
-        seconds = time.perf_counter() - self.started
-        parts = [
-            f"{_count(self.images, 'image')} in {seconds:.2f} s "
-            f"({self.images / seconds:,.0f} images/s) on {session.provider}",
-            f"{self.errors:,} with an error" if self.errors else "",
-            f"{_count(skipped, 'other file')} skipped" if skipped else "",
-            f"{self.finished.rows:,} finished before" if self.finished.rows else "",
-            f"{self.finished.errors:,} of these with an error" if self.finished.errors else "",
-        ]
-        line = ", ".join(part for part in parts if part)
-        return f"{line} -> {output}" if output and output != "-" else line
-
-
-def _shown(
-    batches: Iterable[list[Row]], files: Sources, finished: int, output: str
-) -> Iterator[list[Row]]:
-    """Pass batches on; with a bar on stderr where a person watches and rows do not scroll by."""
-    if not sys.stderr.isatty() or (output == "-" and sys.stdout.isatty()):
-        yield from batches
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    bar = Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} images/s"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    started, done = time.perf_counter(), 0
-    with bar:
-        task = bar.add_task("", total=files.total(), rate="")
-        for rows in batches:
-            done += len(rows)
-            rate = done / (time.perf_counter() - started)
-            bar.update(task, completed=finished + done, rate=f"{rate:,.0f}")
-            yield rows
 
 
 @doctor_app.command(context_settings=_SETTINGS)
@@ -316,23 +235,6 @@ def fer_doctor(
         print(json.dumps(report, indent=2))
     else:
         print(doctor.as_text(report), end="")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _say(text: str) -> None:
-    try:
-        _print(f"{text}\n", sys.stderr)
-    except OSError:  # nobody to tell is no reason to fail, nor what Python flushes at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-
-
-def _print(text: str, stream: TextIO) -> None:
-    """Print what the stream's encoding can show; the rest as question marks."""
-    encoding = stream.encoding or "utf-8"
-    print(text.encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
 
 
 def infer() -> None:

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from fer_runtime.errors import FerError
 
@@ -74,6 +74,24 @@ def fail(message: str, status: int) -> None:
     """One line on stderr, `command: message`, and the end of the process."""
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def say(text: str) -> None:
+    try:
+        print_text(f"{text}\n", sys.stderr)
+    except OSError:  # nobody to tell is no reason to fail, nor what Python flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def print_text(text: str, stream: TextIO) -> None:
+    """Print what the stream's encoding can show; the rest as question marks."""
+    encoding = stream.encoding or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), end="", file=stream, flush=True)
+
+
+def count(number: int, noun: str) -> str:
+    """ "1 image", "2,000 images"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager

@@ -134,15 +134,15 @@ def size(data: bytes) -> tuple[int, int]:
 
 
 def load_batch(
-    sources: Iterable[Source], spec: InputSpec, *, first: int = 0, max_pixels: int = MAX_PIXELS
+    sources: Iterable[Source], spec: InputSpec, *, max_pixels: int = MAX_PIXELS
 ) -> Pixels:
     """Several images -> (N, channels, height, width) uint8.
 
     Raises:
-        ImageError: naming the item, or numbering it from `first` where it has no name.
+        ImageError: naming the item, or numbering it from 0 where it has no name.
     """
     pixels = []
-    for index, source in enumerate(sources, first):
+    for index, source in enumerate(sources):
         try:
             pixels.append(load(source, spec, max_pixels=max_pixels))
         except ImageError as error:
