@@ -198,4 +198,6 @@ class Pipeline:
 
 def _bytes_in(item: Item) -> int:
     content = item.content
+    if content is None:
+        return 0
     return len(content) if isinstance(content, bytes) else int(getattr(content, "nbytes", 0))

@@ -23,3 +23,8 @@ def alternate(ways: Ways, repeats: int) -> dict[str, list[float]]:
 def medians(seconds: Mapping[str, list[float]]) -> dict[str, float]:
     """The median of each way's seconds."""
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def median_ratio(one: list[float], other: list[float]) -> float:
+    """The median of one / other over the rounds: what slows a whole round down cancels out."""
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
