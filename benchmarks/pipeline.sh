@@ -10,7 +10,8 @@ step() {
     printf '\n$ python -m fer_bench.%s\n' "$*"
     python -m "fer_bench.$@"
 }
-python -c 'from fer_bench.engines import machine; print(*machine().values(), sep=", ")'
+python -c 'from fer_bench.engines import machine
+print(", ".join(f"{name} {value}" for name, value in machine().items()))'
 step pipeline "$folder"
 step end_to_end "$checkpoint" "$folder"
 step photos

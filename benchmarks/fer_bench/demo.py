@@ -70,7 +70,7 @@ def demo(
         _step("fer-train", "fit", "--data", root, "--output", run, "--epochs", _epochs(root))
     _step("fer-export", "onnx", checkpoint, "--images", held_out)
     _step("fer-export", "torchscript", checkpoint, "--images", held_out)
-    predictions = output / "predictions.csv"
+    predictions = run / "predictions.csv"
     seconds = _step("fer-infer", "--model", run / "best.onnx", held_out, "--output", predictions)
     _summarise(run, held_out, predictions, _outcome(predictions, seconds))
     print(f"the demo took {time.perf_counter() - started:.0f} s after installation")
