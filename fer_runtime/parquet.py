@@ -68,19 +68,19 @@ class ParquetSink:
         self._rows: list[Row] = []
         try:
             self.partial.mkdir(exist_ok=True)
-            self._folder = os.open(self.partial, os.O_RDONLY)
+            self._lock = open(self.partial / "lock", "ab")  # noqa: SIM115
         except OSError as error:
             raise self._explained(error) from None
         try:
             self._begin(resume)
         except (DataError, OSError) as error:
-            os.close(self._folder)
+            self._lock.close()
             raise (self._explained(error) if isinstance(error, OSError) else error) from None
         self._parts = len(list(self._whole_parts()))
 
     def _begin(self, resume: bool) -> None:
         """Keep the finished parts of this very run, if that is wanted."""
-        lock(self.partial, self._folder)
+        lock(self.partial, self._lock.fileno())
         if any(self._whole_parts()):
             if resume:
                 check_record(self.partial, self.run or {})
@@ -103,16 +103,17 @@ class ParquetSink:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After an error the disk may be full: what can be kept is kept, and that error stands.
-        with contextlib.suppress(*(() if kind is None else (DataError,))):
-            if self._rows:
-                self._write_part(self._rows)
-                self._rows = []
-        if kind is None:
-            self._join()
-        elif not self._parts:
+        with self._lock:
+            with contextlib.suppress(*(() if kind is None else (DataError,))):
+                if self._rows:
+                    self._write_part(self._rows)
+                    self._rows = []
+            if kind is None:
+                self._join()
+            if kind is None or not self._parts:
+                self._clear()
+        if not any(self._whole_parts()):
             shutil.rmtree(self.partial, ignore_errors=True)
-            remove_record(self.partial)
-        os.close(self._folder)
 
     def _table(self, rows: list[Row]) -> Any:
         import pyarrow
@@ -180,9 +181,14 @@ class ParquetSink:
                     writer.write_table(parquet.read_table(part))
             os.replace(draft, self.output)
             remove_record(self.partial)  # from here on the parts are nobody's
-            shutil.rmtree(self.partial)
         except OSError as error:
             raise self._explained(error) from None
+
+    def _clear(self) -> None:
+        """Remove parts that nobody goes on with, before another run may begin here."""
+        remove_record(self.partial)
+        for part in self._whole_parts():
+            part.unlink(missing_ok=True)
 
     def _explained(self, error: OSError) -> DataError:
         return DataError(f"{self.output} cannot be written: {error.strerror or error}")
