@@ -216,7 +216,9 @@ def _expected_ends(tally: Tally, file: str | None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
     except KeyboardInterrupt:
-        kept = f"; go on with --resume, finished rows are in {file}.partial" if file else ""
+        begun = tally.images or tally.finished.rows
+        kept = f"; go on with --resume, finished rows are in {file}.partial"
+        kept = kept if file and begun else ""
         say(f"interrupted after {count(tally.images, 'image')}{kept}")
         raise
 
