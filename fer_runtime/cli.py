@@ -216,9 +216,9 @@ def _expected_ends(tally: Tally, file: str | None) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit from None
     except KeyboardInterrupt:
-        begun = tally.images or tally.finished.rows
-        kept = f"; go on with --resume, finished rows are in {file}.partial"
-        kept = kept if file and begun else ""
+        kept = ""
+        if file and tally.images + tally.finished.rows:
+            kept = f"; go on with --resume, finished rows are in {file}.partial"
         say(f"interrupted after {count(tally.images, 'image')}{kept}")
         raise
 
