@@ -5,7 +5,6 @@ Prints images/s of both, alternating, the ratio of the medians, and whether the 
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -17,7 +16,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fer_bench import by_hand, command, engines
+from fer_bench import by_hand, command
 from fer_runtime.classifier import find_model
 from fer_runtime.console import run_app
 from fer_runtime.errors import FerError
@@ -34,7 +33,6 @@ def compare(
         str, typer.Option(help="The same net as int8: an ONNX file or a shipped model.")
     ] = "compact_cnn.int8",
     repeats: Annotated[int, typer.Option(help="Runs of each, alternating.", min=1)] = 5,
-    output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Images/s from file to CSV row: fer-infer, its pipeline, and the loop written by hand."""
     from fer_export import exporter
@@ -50,8 +48,6 @@ def compare(
         print(f"{name:<42}{ratio:8.2f} x by hand")
     for name, equal in figures["equal_top1"].items():
         print(f"{name}: top-1 equal on {equal:,} of {figures['images']:,} images")
-    if output:
-        output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(
@@ -80,7 +76,6 @@ def measure(
         "ratio_to_by_hand": {
             name: value / medians[BY_HAND] for name, value in medians.items() if name != BY_HAND
         },
-        "machine": engines.machine(),
     }
 
 
