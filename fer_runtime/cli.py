@@ -196,10 +196,11 @@ def _check_resume(file: str | None, watching: bool) -> None:
             "--evaluate and --summary look at every row; leave them away.", param_hint="--resume"
         )
     if os.path.isfile(file):
-        from fer_runtime.resume import errors_in, record_path
+        from fer_runtime.resume import errors_in, record_path, remove_record
 
         partial = Path(f"{file}.partial")
         if not (partial.exists() and record_path(partial).exists()):
+            remove_record(partial)  # it may have been killed between the rename and this
             errors = errors_in(file)
             rows = f", with {count(errors, 'error row')}" if errors else ""
             say(f"{file} is complete{rows}; there is nothing to resume")

@@ -10,21 +10,21 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from fer_runtime.errors import DataError, ImageError
-from fer_runtime.images import EXTENSIONS, MAX_FILE_BYTES, Pixels, Source, no_image
+from fer_runtime.images import EXTENSIONS, Pixels, Source, no_image
 
 STDIN = "-"
-_UNPACKERS = {
+UNPACKERS = {
     (".tar.gz", ".tgz"): "gzip",
     (".tar.bz2", ".tbz2"): "bz2",
     (".tar.xz", ".txz"): "lzma",
 }
-TAR_ENDINGS = (".tar", *(ending for endings in _UNPACKERS for ending in endings))
-_TAR_BLOCK = 512
+"""Endings of compressed tar archives -> the module that unpacks them."""
+TAR_ENDINGS = (".tar", *(ending for endings in UNPACKERS for ending in endings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Files:
                 for entry in listing:
                     if _is_folder(entry):
                         folders.add(entry.name)
-                    elif not _is_image_name(entry.name):
+                    elif not is_image_name(entry.name):
                         self.skipped += 1
                         continue
                     names.append(entry.name)
@@ -191,12 +191,16 @@ class Sources(Files):
 
     def _one(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
         kind = None if os.path.isdir(source) else _container(source)
-        if kind == "tar":
-            yield from self._tar(source)
-        elif kind == "csv":
-            yield from _csv_rows(source)
-        else:
+        if kind is None:
             yield from super()._items(source, visited)
+            return
+        from fer_runtime import containers
+
+        for item in (containers.tar_members if kind == "tar" else containers.csv_rows)(source):
+            if item is None:
+                self.skipped += 1
+            else:
+                yield item
 
     def _listed(self) -> Iterator[str]:
         if not self.stdin and not sys.stdin:
@@ -217,114 +221,7 @@ class Sources(Files):
             if _is_glob(source):
                 _matches(source)
             elif _container(source):
-                _require_regular(source)
-
-    def _tar(self, path: str) -> Iterator[Item]:
-        import tarfile
-
-        _require_regular(path)
-        archive_opened = False
-        try:
-            with (
-                _unpacked(path) as file,
-                tarfile.open(fileobj=(tail := _Tail(file)), mode="r|") as archive,  # type: ignore[call-overload]
-            ):
-                archive_opened = True
-                for member in archive:
-                    name = f"{path}/{member.name}"
-                    if not _is_image_name(member.name):
-                        self.skipped += member.isfile()
-                    elif not member.isfile():
-                        yield Item(name, name, "is no regular file in its archive")
-                    elif member.size > MAX_FILE_BYTES:
-                        yield Item(name, name, f"file of {member.size:,} bytes is over the limit")
-                    else:
-                        stream = archive.extractfile(member)
-                        assert stream is not None
-                        yield Item(name, name, content=stream.read())
-                if broken := tail.why_no_end(archive.offset):
-                    yield Item(path, path, broken)
-        except Exception as error:
-            # tarfile raises TarError, OSError, EOFError, zlib.error, TypeError … on broken files.
-            reason = getattr(error, "strerror", None) or error
-            if not archive_opened:
-                raise DataError(f"{path} cannot be read as a tar archive: {reason}") from None
-            yield Item(path, path, f"the archive cannot be read further: {reason}")
-
-
-def _unpacked(path: str) -> Any:
-    """A tar archive's bytes as a stream."""
-    from importlib import import_module
-
-    name = path.lower()
-    for endings, module in _UNPACKERS.items():
-        if name.endswith(endings):
-            return import_module(module).open(path)
-    return open(path, "rb")
-
-
-class _Tail:
-    """Passes a stream on and knows where its zeros begin: tarfile takes anything for an end."""
-
-    def __init__(self, stream: Any) -> None:
-        self.stream = stream
-        self.size = self.zeros = 0
-
-    def read(self, size: int) -> bytes:
-        data: bytes = self.stream.read(size)
-        content = data.rstrip(b"\0")
-        if content:
-            self.zeros = self.size + len(content)
-        self.size += len(data)
-        return data
-
-    def why_no_end(self, offset: int) -> str | None:
-        """Read what is left; from the end of the last member on, an archive is blocks of zeros."""
-        while self.read(1 << 16):
-            pass
-        if self.zeros > offset:
-            return f"the archive is damaged at byte {offset:,}, or another one follows; not read on"
-        if self.size < offset + _TAR_BLOCK:
-            return "the archive ends too early; what follows is lost"
-        return None
-
-
-def _csv_rows(path: str) -> Iterator[Item]:
-    import csv
-
-    csv.field_size_limit(1 << 24)
-    _require_regular(path)
-    begun = False
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="replace") as stream:
-            rows = csv.reader(stream)
-            columns = [name.strip() for name in next(rows, [])]
-            if "pixels" not in columns:
-                raise DataError(
-                    f"{path} has no column 'pixels' (it has {', '.join(columns[:8]) or 'none'}); a "
-                    "CSV source is FER2013's: grey levels of a square, separated by spaces."
-                )
-            place = columns.index("pixels")
-            begun = True
-            for row in filter(None, rows):  # without empty lines
-                name = f"{path}:{rows.line_num}"
-                text = row[place] if place < len(row) else ""
-                levels = text.split()
-                side = int(len(levels) ** 0.5)
-                if not levels or side * side != len(levels):
-                    yield Item(name, name, f"{len(levels)} pixels make no square")
-                    continue
-                try:
-                    pixels = np.array(levels, np.uint8).reshape(side, side)
-                except (ValueError, OverflowError):
-                    yield Item(name, name, "its pixels are not whole numbers from 0 to 255")
-                    continue
-                yield Item(name, name, content=pixels)
-    except (OSError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        if not begun:
-            raise DataError(f"{path} cannot be read as CSV: {reason}") from None
-        yield Item(path, path, f"the file cannot be read further: {reason}")
+                require_regular(source)
 
 
 def _is_glob(source: str) -> bool:
@@ -346,7 +243,7 @@ def _container(source: str) -> str | None:
     return "tar" if name.endswith(TAR_ENDINGS) else "csv" if name.endswith(".csv") else None
 
 
-def _require_regular(path: str) -> None:
+def require_regular(path: str) -> None:
     """Pipes, devices and sockets are never opened; raises DataError."""
     if not os.path.exists(path):
         raise DataError(f"{path} does not exist.")
@@ -366,7 +263,7 @@ def shard_of(text: str) -> tuple[int, int]:
     raise DataError(f"--shard {text}: say which share of how many, from 1/8 to 8/8.")
 
 
-def _is_image_name(name: str) -> bool:
+def is_image_name(name: str) -> bool:
     """By its ending; `._face.jpg` is what macOS keeps beside face.jpg on foreign disks."""
     extension = os.path.splitext(name)[1].lower()
     return extension in EXTENSIONS and not os.path.basename(name).startswith("._")
