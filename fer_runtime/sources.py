@@ -219,7 +219,7 @@ class Sources(Files):
             if source == STDIN or os.path.isdir(source):
                 continue
             if _is_glob(source):
-                _matches(source)
+                _require_match(source)
             elif _container(source):
                 require_regular(source)
 
@@ -231,10 +231,16 @@ def _is_glob(source: str) -> bool:
 def _matches(pattern: str) -> list[str]:
     import glob
 
-    found = sorted(glob.glob(pattern, recursive=True))
-    if not found:
+    _require_match(pattern)
+    return sorted(glob.iglob(pattern, recursive=True))
+
+
+def _require_match(pattern: str) -> None:
+    """Look for the first match only: there may be millions."""
+    import glob
+
+    if next(glob.iglob(pattern, recursive=True), None) is None:
         raise DataError(f"{pattern}: no file matches.")
-    return found
 
 
 def _container(source: str) -> str | None:

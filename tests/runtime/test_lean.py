@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import fer_runtime
+from fer_runtime import cli, images
 
 HEAVY = [
     "torch",
@@ -118,6 +120,12 @@ def test_onnxruntime_reports_to_nobody(face: Path, tiny_model: Path, tmp_path: P
     command += [str(face), "--model", str(tiny_model), "--provider", "cpu"]
     subprocess.run(command, env=variables | {"HOME": str(home)}, check=True, capture_output=True)
     assert list(home.rglob("*")) == []
+
+
+def test_the_command_line_names_the_real_pixel_limit() -> None:
+    """It is written out there, because importing it would cost a start of numpy for --help."""
+    default = inspect.signature(cli.fer_infer).parameters["max_pixels"].default
+    assert default == images.MAX_PIXELS
 
 
 def test_the_public_names_are_these() -> None:
