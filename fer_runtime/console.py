@@ -77,6 +77,7 @@ def fail(message: str, status: int) -> None:
 
 
 def say(text: str) -> None:
+    """Print a line on stderr."""
     try:
         print_text(f"{text}\n", sys.stderr)
     except OSError:  # nobody to tell is no reason to fail, nor what Python flushes at its end

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,7 +12,6 @@ from typing import Any, BinaryIO
 
 from fer_runtime._version import __version__
 from fer_runtime.errors import DataError
-from fer_runtime.hashing import file_sha256
 from fer_runtime.session import Session
 from fer_runtime.sources import Item
 
@@ -98,6 +96,8 @@ class Names:
     """A hash of names in order."""
 
     def __init__(self) -> None:
+        import hashlib  # loads OpenSSL, which a cold start need not pay for
+
         self.hash = hashlib.blake2b(digest_size=16)
 
     def add(self, name: str) -> None:
@@ -184,6 +184,8 @@ def remaining(
     Raises:
         DataError: while iterating, if the items are not those that the finished rows are of.
     """
+    if not finished.rows:
+        return iter(items), 0
     whole = finished.rows // batch_size * batch_size
     return _from(items, whole, finished), finished.rows - whole
 
@@ -216,6 +218,8 @@ def remove_record(partial: Path) -> None:
 
 def identity(session: Session, **options: Any) -> dict[str, Any]:
     """What makes the rows of two runs comparable, in plain values: model, spec and options."""
+    from fer_runtime.hashing import file_sha256
+
     return {
         "model": file_sha256(session.path),
         "spec": session.spec.to_dict(),
