@@ -31,10 +31,11 @@ def test_loss_is_the_divergence_from_the_teacher(grey: InputSpec) -> None:
     inputs = torch.randn(5, 1, 48, 48)
     with torch.no_grad():
         logits, wanted = student.net(inputs), teacher.net(inputs)
-        found = module._distillation_loss(logits, inputs)
+        found = module._distillation_loss(logits, module._taught(inputs, 0))
         p, q = functional.softmax(wanted / 3, 1), functional.softmax(logits / 3, 1)
         assert found == pytest.approx(9 * float((p * (p / q).log()).sum(1).mean()), rel=1e-4)
-        assert module._distillation_loss(wanted, inputs) == pytest.approx(0, abs=1e-6)
+        same = module._distillation_loss(wanted, module._taught(inputs, 0))
+        assert same == pytest.approx(0, abs=1e-6)
 
 
 def test_several_teachers_are_followed_in_their_mean(grey: InputSpec) -> None:
@@ -44,7 +45,8 @@ def test_several_teachers_are_followed_in_their_mean(grey: InputSpec) -> None:
     inputs = torch.randn(5, 1, 48, 48)
     with torch.no_grad():
         mean = torch.stack([functional.softmax(t.net(inputs), 1) for t in teachers]).mean(0)
-        assert module._distillation_loss(mean.log(), inputs) == pytest.approx(0, abs=1e-6)
+        found = module._distillation_loss(mean.log(), module._taught(inputs, 0))
+        assert found == pytest.approx(0, abs=1e-6)
 
 
 def test_teacher_is_no_part_of_the_weights(grey: InputSpec) -> None:
@@ -79,6 +81,55 @@ def test_student_that_follows_alone_ends_nearer_to_its_teacher(
             student = checkpoint.load(result.best).deployable()(images)[1]
             distances[weight] = float((student - taught(images)[1]).abs().mean())
     assert distances[1.0] < 0.7 * distances[0.0]
+
+
+def test_teacher_epochs_bring_the_same_batches_and_ask_no_more(
+    teacher: FitResult, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    asked: list[torch.Tensor] = []
+    train, taught = FerModule._distillation_loss, FerModule._taught
+
+    def recorded(module: FerModule, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        seen.append(wanted)
+        return train(module, logits, wanted)
+
+    def answered(module: FerModule, inputs: torch.Tensor, index: int) -> torch.Tensor:
+        asked.append(inputs.clone())
+        return taught(module, inputs, index)
+
+    monkeypatch.setattr(FerModule, "_distillation_loss", recorded)
+    monkeypatch.setattr(FerModule, "_taught", answered)
+    questions = 0
+
+    def count(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        nonlocal questions
+        questions += len(inputs[0]) == recipe.batch_size  # not those of the last evaluation
+
+    loaded = checkpoint.Checkpoint.deployable
+
+    def counted(found: checkpoint.Checkpoint) -> models.Deployable:
+        wrapped = loaded(found)
+        wrapped.net.register_forward_pre_hook(count)
+        return wrapped
+
+    monkeypatch.setattr(checkpoint.Checkpoint, "deployable", counted)
+    recipe = Recipe(
+        architecture="simple_cnn", width=8, epochs=5, batch_size=20, teacher=str(teacher.best),
+        teacher_epochs=2, mixup=0.2,
+    )  # fmt: skip
+    assert fit(dataset, tmp_path / "run", recipe, Leg(show=False)) is not None
+    steps = len(seen) // 5
+    assert questions == 2 * steps
+    epochs = [asked[i * steps : (i + 1) * steps] for i in range(5)]
+    for later, earlier in ((2, 0), (3, 1), (4, 0)):
+        for a, b in zip(epochs[later], epochs[earlier], strict=True):
+            assert torch.equal(a, b)
+    assert not torch.equal(epochs[0][0], epochs[1][0])
+    with torch.no_grad():
+        net = loaded(checkpoint.load(teacher.best)).net
+        for inputs, wanted in zip(asked, seen, strict=True):
+            torch.testing.assert_close(wanted, functional.softmax(net(inputs) / 2, 1))
 
 
 def test_wrong_teachers_are_named(teacher: FitResult, dataset: Path, tmp_path: Path) -> None:

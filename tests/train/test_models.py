@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 
 from fer_runtime.errors import ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec
-from fer_train import models
+from fer_train import checkpoint, models
 
 
 def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
@@ -152,3 +154,49 @@ def test_own_factory(grey: InputSpec, tmp_path: Path, monkeypatch: pytest.Monkey
     )
     with pytest.raises(ModelSpecError, match=r"my_nets:huge cannot be imported"):
         models.build("my_nets:huge", grey, 3, {})
+
+
+def test_net_of_timm_sees_the_upscaled_image(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """timm itself is no dependency of the tests: a package that has its one function stands in."""
+    seen: list[tuple[int, ...]] = []
+
+    class Net(nn.Module):
+        def __init__(self, classes: int, channels: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(channels, classes)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(x.shape))
+            logits: torch.Tensor = self.head(x.mean((2, 3)))
+            return logits
+
+    def create_model(name: str, *, num_classes: int, in_chans: int) -> nn.Module:
+        assert name == "some_net"
+        return Net(num_classes, in_chans)
+
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model))
+    net = models.build("timm:some_net", spec.input, 7, {"upscale": 96})
+    images = torch.zeros(2, *spec.input.shape)
+    assert net(images).shape == (2, 7)
+    models.build("timm:some_net", spec.input, 7, {})(images)
+    assert seen == [(2, spec.input.channels, 96, 96), tuple(images.shape)]
+
+    # Building it imports a library, not a file of whoever made the checkpoint.
+    named = spec.replace(architecture="timm:some_net", architecture_args={"upscale": 96})
+    assert isinstance(checkpoint.Checkpoint(named, net.state_dict()).net(), nn.Sequential)
+
+
+def test_depthwise_convolutions_alone_stay_in_fp32() -> None:
+    net = nn.Sequential(nn.Conv2d(4, 8, 3), nn.Conv2d(8, 8, 3, groups=8), nn.Conv2d(8, 8, 1))
+    images = torch.randn(2, 4, 9, 9)
+    wanted = net(images)
+    models.depthwise_in_fp32(net)
+    found: list[torch.dtype] = []
+    for layer in net:
+        layer.register_forward_hook(lambda _, __, result: found.append(result.dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = net(images)
+    assert found == [torch.bfloat16, torch.float32, torch.bfloat16]
+    torch.testing.assert_close(result.float(), wanted, atol=0.02, rtol=0.05)

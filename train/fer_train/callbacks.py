@@ -54,9 +54,10 @@ class Recorder(pl.Callback):
         self.best_epoch = int(state_dict["best_epoch"])
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, FerModule)
         # Lightning sets the sampler's epoch too, but to 0 in the first epoch after a resume.
         loader: Any = trainer.train_dataloader
-        loader.sampler.set_epoch(trainer.current_epoch)
+        loader.sampler.set_epoch(pl_module.drawn_epoch)
         self.epoch_started = time.perf_counter()
         self.seen = 0
 

@@ -45,7 +45,7 @@ class Checkpoint:
         """
         if self.spec.architecture is None:
             raise ModelFileError("The checkpoint's spec names no architecture to rebuild.")
-        if ":" in self.spec.architecture and self.spec.architecture != self.factory:
+        if models.is_factory(self.spec.architecture) and self.spec.architecture != self.factory:
             raise ModelFileError(
                 f"The checkpoint is built by {self.spec.architecture}, and importing that executes "
                 f"code; if you trust it, say --architecture {self.spec.architecture}."

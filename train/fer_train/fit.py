@@ -211,6 +211,8 @@ def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:
         net = checkpoint.Checkpoint(spec, start.state_dict, recipe.architecture).net().train()
     models.check(net, recipe.architecture, spec.input, len(spec.labels))
     models.freeze_until(net, recipe.freeze_until)
+    if recipe.precision == "bf16-mixed" and not torch.cuda.is_available():
+        models.depthwise_in_fp32(net)
     # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
     deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
     teachers = [_teacher(path, recipe, spec) for path in recipe.teacher.split(",") if path]

@@ -183,7 +183,7 @@ def build(
     """
     if architecture.startswith(TIMM):
         return _timm(architecture.removeprefix(TIMM), spec, classes, arguments)
-    if ":" in architecture:
+    if is_factory(architecture):
         factory: Callable[..., nn.Module] = _import_factory(architecture)
     elif architecture in ARCHITECTURES:
         factory = ARCHITECTURES[architecture]
@@ -197,6 +197,11 @@ def build(
         raise ModelSpecError(f"{architecture} cannot be built: {error}") from None
 
 
+def is_factory(architecture: str) -> bool:
+    """Whether building it imports a user's own `package.module:factory`."""
+    return ":" in architecture and not architecture.startswith(TIMM)
+
+
 def published_arguments(architecture: str) -> dict[str, Any]:
     """What `build` must be told so that a net is as its library publishes it, for its weights."""
     if ":" in architecture or architecture in ARCHITECTURES:
@@ -207,7 +212,13 @@ def published_arguments(architecture: str) -> dict[str, Any]:
 
 
 def _timm(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
-    """A net of the package timm, where that is installed."""
+    """A net of the package timm, where that is installed.
+
+    `upscale` enlarges the image to that side first, inside the graph: nets made for 224 pixels
+    halve it five times, which leaves nothing of 48.
+    """
+    extra = dict(arguments)
+    upscale = extra.pop("upscale", 0)
     try:
         import timm
     except ImportError:
@@ -216,10 +227,12 @@ def _timm(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]
         ) from None
     try:
         net: nn.Module = timm.create_model(
-            name, num_classes=classes, in_chans=spec.channels, **arguments
+            name, num_classes=classes, in_chans=spec.channels, **extra
         )
     except (RuntimeError, TypeError) as error:
         raise ModelSpecError(f"{TIMM}{name} cannot be built: {error}") from None
+    if upscale:
+        return nn.Sequential(nn.Upsample((upscale, upscale), mode="bilinear"), net)
     return net
 
 
@@ -296,6 +309,23 @@ def initialise(net: nn.Module, scheme: str, seed: int) -> None:
                 nn.init.normal_(layer.weight, std=std)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+
+
+def depthwise_in_fp32(net: nn.Module) -> None:
+    """Exempt depthwise convolutions from autocast: a CPU's gradient of them is slow in bfloat16."""
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
+            layer.forward = _without_autocast(layer.forward)  # type: ignore[assignment]
+
+
+def _without_autocast(
+    forward: Callable[[torch.Tensor], torch.Tensor],
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    def called(x: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return forward(x.float())
+
+    return called
 
 
 def freeze_until(net: nn.Module, child: str) -> None:

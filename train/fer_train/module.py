@@ -35,6 +35,7 @@ class FerModule(pl.LightningModule):
         super().__init__()
         # In a tuple, so that it is no part of this module's weights.
         self.teachers = tuple(teachers)
+        self._answers: dict[tuple[int, int], torch.Tensor] = {}
         self.most_predicted: tuple[int, float] | None = None
         self.deployable = deployable
         self.recipe = recipe
@@ -51,11 +52,21 @@ class FerModule(pl.LightningModule):
         # Dropout draws from the global generator; seeding it by the step makes a resumed run equal.
         torch.manual_seed(self._step_seed(0))
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> torch.Tensor:
+    @property
+    def drawn_epoch(self) -> int:
+        """The epoch whose order and augmentation this one has.
+
+        Its own; with `teacher_epochs` an earlier one, for which the teachers have answered already.
+        """
+        period = self.recipe.teacher_epochs if self.teachers else 0
+        return self.current_epoch % period if period else self.current_epoch
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats."""
         images, targets = batch
         generator = torch.Generator()
-        generator.manual_seed(self._step_seed(1))
+        earlier = (self.current_epoch - self.drawn_epoch) * int(self.trainer.num_training_batches)
+        generator.manual_seed(self._step_seed(1, earlier))
         inputs = self.augmentation(self.deployable.normalise(images), generator)
         share, partners = self._mixup(len(targets), generator)
         if share < 1:
@@ -67,7 +78,9 @@ class FerModule(pl.LightningModule):
             loss = share * loss + (1 - share) * self._loss(logits, targets[partners])
         if self.teachers:
             weight = self.recipe.distillation
-            loss = (1 - weight) * loss + weight * self._distillation_loss(logits, inputs)
+            loss = (1 - weight) * loss + weight * self._distillation_loss(
+                logits, self._taught(inputs, index)
+            )
         self.train_loss.update(loss.detach())
         self.train_hits.update((logits.detach().argmax(1) == targets).float())
         return loss
@@ -143,25 +156,44 @@ class FerModule(pl.LightningModule):
             label_smoothing=self.recipe.label_smoothing,
         )
 
-    def _distillation_loss(self, logits: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        """Divergence of the softened outputs from the teachers' mean, on the same augmented images.
+    def _taught(self, inputs: torch.Tensor, index: int) -> torch.Tensor:
+        """(N, K) float32: the mean of the teachers' softened outputs for batch `index`.
+
+        With `teacher_epochs` they are kept for the epochs in which this batch comes again, as
+        Shen & Xing 2022, "A fast knowledge distillation framework for visual recognition", keep
+        theirs for crops; a resumed run asks anew.
+        """
+        wanted = self._answers.get((self.drawn_epoch, index))
+        if wanted is not None:
+            return wanted
+        temperature = self.recipe.distillation_temperature
+        with torch.no_grad():
+            each = [
+                functional.softmax(t.net(inputs).float() / temperature, 1) for t in self.teachers
+            ]
+            wanted = torch.stack(each).mean(0)
+        if self.recipe.teacher_epochs:
+            self._answers[self.drawn_epoch, index] = wanted
+        return wanted
+
+    def _distillation_loss(self, logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        """Divergence of the softened outputs from the teachers', on the same augmented images.
 
         Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network"; the same views
         for both, as Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and
         consistent".
         """
         temperature = self.recipe.distillation_temperature
-        with torch.no_grad():
-            wanted = torch.stack(
-                [functional.softmax(t.net(inputs).float() / temperature, 1) for t in self.teachers]
-            ).mean(0)
         return temperature**2 * functional.kl_div(
             functional.log_softmax(logits.float() / temperature, 1), wanted, reduction="batchmean"
         )
 
-    def _step_seed(self, purpose: int) -> int:
-        """Differs by step and by process, and is the same in every run with this seed."""
-        entropy = [self.recipe.seed, self.global_step, purpose]
+    def _step_seed(self, purpose: int, earlier: int = 0) -> int:
+        """Differs by step and by process, and is the same in every run with this seed.
+
+        With `earlier`, it is that of as many steps before.
+        """
+        entropy = [self.recipe.seed, self.global_step - earlier, purpose]
         entropy += [self.global_rank] if self.global_rank else []
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 

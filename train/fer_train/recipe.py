@@ -137,6 +137,11 @@ class Recipe:
         "", "Distil: follow the outputs of this checkpoint too (a.pt,b.pt: their mean)."
     )
     distillation: float = _choice(0.7, "Weight of the teacher's outputs against the labels'.")
+    teacher_epochs: int = _choice(
+        0,
+        "Distil: ask the teachers in so many epochs only; from then on these epochs' batches and "
+        "their answers come again. 0: always ask.",
+    )
     distillation_temperature: float = _choice(2.0, "Softens both outputs.", above=0)
     ema: float = _choice(0.0, "Decay of averaged weights, which are then validated; 0 is off.")
     gradient_clip: float = _choice(1.0, "Largest gradient norm; 0 is off.")
