@@ -72,7 +72,12 @@ class Guard(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
         last = self.history[-1]
-        self._refuse_explosion(last.get("train_loss", 0.0), f"over epoch {last['epoch']:.0f}")
+        train_loss, epoch = last.get("train_loss", 0.0), f"{last['epoch']:.0f}"
+        self._refuse_explosion(train_loss, f"over epoch {epoch}")
+        # How far the training loss gets in a short epoch differs by CPU. Validation's alone
+        # may also be bad while BatchNorm's averages are young.
+        if train_loss > 2 * self.guessing:
+            self._refuse_explosion(last["val_loss"], f"on validation after epoch {epoch}")
         found = pl_module.most_predicted
         if not self.recipe.collapse_epochs or found is None:
             return
