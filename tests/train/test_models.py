@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -183,6 +184,9 @@ def test_net_of_timm_sees_the_upscaled_image(
     models.build("timm:some_net", spec.input, 7, {})(images)
     assert seen == [(2, spec.input.channels, 96, 96), tuple(images.shape)]
 
+    with pytest.raises(ModelSpecError, match="upscale is a side in pixels, not '96'"):
+        models.build("timm:some_net", spec.input, 7, {"upscale": "96"})
+
     # Building it imports a library, not a file of whoever made the checkpoint.
     named = spec.replace(architecture="timm:some_net", architecture_args={"upscale": 96})
     assert isinstance(checkpoint.Checkpoint(named, net.state_dict()).net(), nn.Sequential)
@@ -200,3 +204,11 @@ def test_depthwise_convolutions_alone_stay_in_fp32() -> None:
         result = net(images)
     assert found == [torch.bfloat16, torch.float32, torch.bfloat16]
     torch.testing.assert_close(result.float(), wanted, atol=0.02, rtol=0.05)
+
+    # Averaged weights (--ema) are those of a copy.
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        other[1].weight.zero_()
+        other[1].bias.zero_()
+        assert torch.equal(other[:2](images), torch.zeros(2, 8, 5, 5))
+    assert not torch.equal(net[:2](images), torch.zeros(2, 8, 5, 5))

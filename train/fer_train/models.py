@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from types import MethodType
 from typing import Any
 
 import torch
@@ -219,6 +220,8 @@ def _timm(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]
     """
     extra = dict(arguments)
     upscale = extra.pop("upscale", 0)
+    if not isinstance(upscale, int) or upscale < 0:
+        raise ModelSpecError(f"upscale is a side in pixels, not {upscale!r}.")
     try:
         import timm
     except ImportError:
@@ -315,17 +318,13 @@ def depthwise_in_fp32(net: nn.Module) -> None:
     """Exempt depthwise convolutions from autocast: a CPU's gradient of them is slow in bfloat16."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
-            layer.forward = _without_autocast(layer.forward)  # type: ignore[assignment]
+            # A method of this very layer, so that a copy of the net computes with its own weights.
+            setattr(layer, "forward", MethodType(_forward_in_fp32, layer))  # noqa: B010
 
 
-def _without_autocast(
-    forward: Callable[[torch.Tensor], torch.Tensor],
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    def called(x: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return forward(x.float())
-
-    return called
+def _forward_in_fp32(layer: nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return type(layer).forward(layer, x.float())
 
 
 def freeze_until(net: nn.Module, child: str) -> None:

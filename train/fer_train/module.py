@@ -50,7 +50,7 @@ class FerModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # Dropout draws from the global generator; seeding it by the step makes a resumed run equal.
-        torch.manual_seed(self._step_seed(0))
+        torch.manual_seed(self._step_seed(0, self.global_step))
 
     @property
     def drawn_epoch(self) -> int:
@@ -65,8 +65,8 @@ class FerModule(pl.LightningModule):
         """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats."""
         images, targets = batch
         generator = torch.Generator()
-        earlier = (self.current_epoch - self.drawn_epoch) * int(self.trainer.num_training_batches)
-        generator.manual_seed(self._step_seed(1, earlier))
+        drawn_step = self.drawn_epoch * int(self.trainer.num_training_batches) + index
+        generator.manual_seed(self._step_seed(1, drawn_step))
         inputs = self.augmentation(self.deployable.normalise(images), generator)
         share, partners = self._mixup(len(targets), generator)
         if share < 1:
@@ -188,12 +188,9 @@ class FerModule(pl.LightningModule):
             functional.log_softmax(logits.float() / temperature, 1), wanted, reduction="batchmean"
         )
 
-    def _step_seed(self, purpose: int, earlier: int = 0) -> int:
-        """Differs by step and by process, and is the same in every run with this seed.
-
-        With `earlier`, it is that of as many steps before.
-        """
-        entropy = [self.recipe.seed, self.global_step - earlier, purpose]
+    def _step_seed(self, purpose: int, step: int) -> int:
+        """Differs by step and by process, and is the same in every run with this seed."""
+        entropy = [self.recipe.seed, step, purpose]
         entropy += [self.global_rank] if self.global_rank else []
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 

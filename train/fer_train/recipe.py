@@ -84,7 +84,8 @@ class Recipe:
     skip_unreadable: bool = _choice(False, "Leave unreadable images out instead of stopping.")
     architecture: str = _choice(
         "compact_cnn",
-        "Net: compact_cnn, simple_cnn, a torchvision name such as resnet18, or your own "
+        "Net: compact_cnn, simple_cnn, a torchvision name such as resnet18, timm:NAME (which "
+        """--net-args '{"upscale": 96}' shows larger images), or your own """
         "package.module:factory.",
     )
     width: int | None = _choice(None, "simple_cnn: channels of the first convolution.")
@@ -141,6 +142,7 @@ class Recipe:
         0,
         "Distil: ask the teachers in so many epochs only; from then on these epochs' batches and "
         "their answers come again. 0: always ask.",
+        above=-1,
     )
     distillation_temperature: float = _choice(2.0, "Softens both outputs.", above=0)
     ema: float = _choice(0.0, "Decay of averaged weights, which are then validated; 0 is off.")

