@@ -22,6 +22,21 @@ def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
     assert sum(p.numel() for p in net.parameters()) == pytest.approx(0.31e6, rel=0.01)
 
 
+def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> None:
+    """Multiply-adds by hand: stem, three stages of two convolutions and a shortcut, head."""
+    arguments = {"stem": 32, "widths": [32, 64, 128], "hidden": [16, 32, 64]}
+    net = models.build("compact_cnn", grey, 7, arguments)
+    stages = [
+        24**2 * (9 * 32 * 16 + 9 * 16 * 32 + 32 * 32),
+        12**2 * (9 * 32 * 32 + 9 * 32 * 64 + 32 * 64),
+        6**2 * (9 * 64 * 64 + 9 * 64 * 128 + 64 * 128),
+    ]
+    assert models.multiply_adds(net, grey) == 48**2 * 9 * 32 + sum(stages) + 128 * 7
+    assert [b.body[0].out_channels for b in net if isinstance(b, models.ResidualBlock)] == [
+        16, 32, 64,
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("architecture", sorted(models.ARCHITECTURES))
 def test_every_net_takes_grey_and_colour(
     architecture: str, grey: InputSpec, colour: InputSpec
@@ -50,6 +65,10 @@ def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
         models.build("compact_cnn", grey, 7, {"hight": 3})
     with pytest.raises(ModelSpecError, match="multiples of 16, not 24"):
         models.build("compact_cnn", grey, 7, {"widths": [16, 24], "depths": [1, 1]})
+    with pytest.raises(ModelSpecError, match="multiples of 16, not 8"):
+        models.build("compact_cnn", grey, 7, {"hidden": [16, 8, 16]})
+    with pytest.raises(ModelSpecError, match=r"depths \[1, 1\] .* one entry per stage"):
+        models.build("compact_cnn", grey, 7, {"depths": [1, 1]})
     with pytest.raises(ModelSpecError, match="Unknown activation 'swish'"):
         models.build("simple_cnn", grey, 7, {"activation": "swish"})
     with pytest.raises(ModelSpecError, match="depth 6 halves 48 x 48"):

@@ -61,15 +61,15 @@ class CentreCrop(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """(N, C, H, W) -> (N, D, H/s, W/s): two 3x3 convolutions and a shortcut.
+    """(N, C, H, W) -> (N, D, H/s, W/s): two 3x3 convolutions, `hidden` between, and a shortcut.
 
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition", basic block.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            *_convolution(inputs, outputs, stride), nn.ReLU(), *_convolution(outputs, outputs, 1)
+            *_convolution(inputs, hidden, stride), nn.ReLU(), *_convolution(hidden, outputs, 1)
         )
         same = inputs == outputs and stride == 1
         self.shortcut = (
@@ -95,6 +95,7 @@ def compact_cnn(
     stem: int = 32,
     widths: Sequence[int] = (32, 64, 128),
     depths: Sequence[int] = (1, 1, 1),
+    hidden: Sequence[int] = (),
     crop: int = 0,
     dropout: float = 0.2,
 ) -> nn.Module:
@@ -102,11 +103,19 @@ def compact_cnn(
 
     A full-resolution stem, then one stage per entry of `widths` that halves the resolution.
     Ordinary 3x3 convolutions in multiples of 16 channels, which run near the CPU's peak.
+    `depths` are the stages' residual blocks, and `hidden` the channels between the two convolutions
+    of each, as many as `widths` unless given: where a trained net can be pruned at little cost.
     `crop` computes on the middle crop x crop pixels only; 0 is the whole image.
     """
     if not 0 <= crop <= min(spec.height, spec.width):
         raise ModelSpecError(f"crop {crop} is not within {spec.height} x {spec.width} pixels.")
-    for width in (stem, *widths):
+    hidden = hidden or widths
+    if not len(widths) == len(depths) == len(hidden):
+        raise ModelSpecError(
+            f"compact_cnn's widths {list(widths)}, depths {list(depths)} and hidden {list(hidden)} "
+            "must have one entry per stage."
+        )
+    for width in (stem, *widths, *hidden):
         # Besides speed: PyTorch 2.15's channels-last 1x1 convolution with stride 2 corrupts memory
         # for other widths below 16 (seen with AVX-512).
         if width % 16 or width < 16:
@@ -114,9 +123,9 @@ def compact_cnn(
     layers: list[nn.Module] = [CentreCrop(crop)] if crop else []
     layers += [*_convolution(spec.channels, stem, 1), nn.ReLU()]
     before = stem
-    for width, depth in zip(widths, depths, strict=True):
+    for width, inner, depth in zip(widths, hidden, depths, strict=True):
         for index in range(depth):
-            layers.append(ResidualBlock(before, width, 2 if index == 0 else 1))
+            layers.append(ResidualBlock(before, inner, width, 2 if index == 0 else 1))
             before = width
     head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(before, classes)]
     return nn.Sequential(*layers, *head)
