@@ -89,7 +89,12 @@ class Classifier:
 
     def predict(self, image: images.Source) -> Prediction:
         """One path, encoded bytes or (H, W[, C]) uint8 array -> Prediction; raises ImageError."""
-        pixels = images.load(image, self.spec.input)
+        try:
+            pixels = images.load(image, self.spec.input)
+        except ImageError as error:
+            if isinstance(image, str | os.PathLike):
+                raise ImageError(f"{os.fspath(image)}: {error}") from None
+            raise
         row = self.session.run(pixels[None]).probabilities[0]
         return Prediction.of(self.spec.labels, row)
 
@@ -122,13 +127,20 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     "compact_cnn.int8".
 
     Raises:
-        ModelFileError: none of them is there.
+        ModelFileError: none of them is there, or $FER_MODEL names none.
     """
     given = path if path is not None else os.environ.get(MODEL_VARIABLE)
     if given:
         shipped = SHIPPED.parent / f"{os.fspath(given)}.onnx"
         named = os.path.basename(given) == os.fspath(given) and not os.path.exists(given)
-        return shipped if named and shipped.is_file() else Path(given)
+        if named and shipped.is_file():
+            return shipped
+        if path is None and not os.path.exists(given):
+            raise ModelFileError(
+                f"{MODEL_VARIABLE} is set to {given}, which does not exist; unset it for the "
+                "shipped model, or say --model."
+            )
+        return Path(given)
     if Path(LOCAL_MODEL).is_file():
         return Path(LOCAL_MODEL)
     if SHIPPED.is_file():

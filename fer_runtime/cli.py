@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_runtime._version import __version__
-from fer_runtime.console import EXIT_HELP, count, print_text, run_app, say
+from fer_runtime.console import EXIT_HELP, count, print_text, refuse_overwriting, run_app, say
 from fer_runtime.errors import DataError
 
 if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
     from fer_runtime.progress import Tally
+    from fer_runtime.sources import Item
 
 ERROR_ROWS = 3
 RESUMABLE = (".csv", ".jsonl", ".parquet")
@@ -120,7 +121,7 @@ def fer_infer(
         raise typer.BadParameter(f"{on_error!r}; allowed: row, fail", param_hint="--on-error")
     to_file = output is not None and output != STDOUT
     if to_file:
-        _check_output(str(output), sources)
+        _check_output(str(output), [*sources, model, spec])
     resumable = to_file and str(output).lower().endswith(RESUMABLE)
     if resume:
         _check_resume(output if resumable else None, evaluate or summary)
@@ -129,6 +130,8 @@ def fer_infer(
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
     files.check()
+    if resume:
+        _end_if_complete(str(output), files)
     path = find_model(model)
     workers = threads or usable_threads()
     # Foreign specs are read first: a mistake in one should not cost a session's start.
@@ -174,19 +177,17 @@ def _watching(labels: tuple[str, ...], evaluate: bool, summary: bool) -> list[Ev
     return [kind(labels) for kind, wanted in ((Summary, summary), (Evaluation, evaluate)) if wanted]
 
 
-def _check_output(output: str, sources: list[str]) -> None:
+def _check_output(output: str, inputs: Iterable[str | Path | None]) -> None:
     """Refuse a file of no known kind, and one that is read from."""
     from fer_runtime.sinks import FORMATS, unknown_ending
 
     if not output.lower().endswith((*FORMATS, ".parquet")):
         raise typer.BadParameter(str(unknown_ending(output)), param_hint="--output")
-    for source in sources:
-        if os.path.exists(source) and os.path.exists(output) and os.path.samefile(source, output):
-            raise typer.BadParameter(f"{output} is a source too.", param_hint="--output")
+    refuse_overwriting(output, inputs)
 
 
 def _check_resume(file: str | None, watching: bool) -> None:
-    """Refuse what --resume cannot do; end at once where there is nothing left to do."""
+    """Refuse what --resume cannot do."""
     if file is None:
         raise typer.BadParameter(
             "it needs --output FILE.csv, .jsonl or .parquet.", param_hint="--resume"
@@ -195,16 +196,20 @@ def _check_resume(file: str | None, watching: bool) -> None:
         raise typer.BadParameter(
             "--evaluate and --summary look at every row; leave them away.", param_hint="--resume"
         )
-    if os.path.isfile(file):
-        from fer_runtime.resume import errors_in, record_path, remove_record
 
-        partial = Path(f"{file}.partial")
-        if not (partial.exists() and record_path(partial).exists()):
-            remove_record(partial)  # it may have been killed between the rename and this
-            errors = errors_in(file)
-            rows = f", with {count(errors, 'error row')}" if errors else ""
-            say(f"{file} is complete{rows}; there is nothing to resume")
-            raise typer.Exit(ERROR_ROWS if errors else 0)
+
+def _end_if_complete(file: str, items: Iterable[Item]) -> None:
+    """End at once where --resume finds nothing left to do."""
+    from fer_runtime.resume import complete, record_path, remove_record
+
+    partial = Path(f"{file}.partial")
+    if not os.path.isfile(file) or (partial.exists() and record_path(partial).exists()):
+        return
+    errors = complete(file, items).errors
+    remove_record(partial)  # it may have been killed between the rename and this
+    rows = f", with {count(errors, 'error row')}" if errors else ""
+    say(f"{file} is complete{rows}; there is nothing to resume")
+    raise typer.Exit(ERROR_ROWS if errors else 0)
 
 
 @contextmanager

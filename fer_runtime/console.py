@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
@@ -74,6 +74,23 @@ def fail(message: str, status: int) -> None:
     """One line on stderr, `command: message`, and the end of the process."""
     print(f"{os.path.basename(sys.argv[0])}: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def refuse_overwriting(
+    output: str | os.PathLike[str] | None,
+    inputs: Iterable[str | os.PathLike[str] | None],
+    option: str = "--output",
+) -> None:
+    """A usage error where a file that is to be written is one that the command reads."""
+    for given in inputs:
+        if output is None or given is None:
+            continue
+        if os.path.exists(given) and os.path.exists(output) and os.path.samefile(given, output):
+            import typer
+
+            raise typer.BadParameter(
+                f"{os.fspath(output)} is an input too; name another file.", param_hint=option
+            )
 
 
 def say(text: str) -> None:

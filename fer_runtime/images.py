@@ -219,6 +219,8 @@ def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
 
 def _to_channels(image: Image.Image, channels: int) -> Pixels:
     """A Pillow image of any mode -> (H, W, C) uint8; 16-bit grey is scaled, not clipped."""
+    if image.mode == "I":
+        raise ImageError("32-bit integer pixels have no agreed range; save it as 8 or 16 bit")
     if image.mode.startswith("I"):
         wide = np.asarray(image).astype(np.int64)
         image = _fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))

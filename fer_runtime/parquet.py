@@ -84,7 +84,7 @@ class ParquetSink:
         if any(self._whole_parts()):
             if resume:
                 check_record(self.partial, self.run or {})
-                self.finished = self._finished()
+                self.finished = finished(self._whole_parts())
                 return
             refuse_to_lose(self.partial)
             for part in self._whole_parts():
@@ -153,23 +153,6 @@ class ParquetSink:
     def _whole_parts(self) -> Iterator[Path]:
         yield from sorted(self.partial.glob("*.parquet"))
 
-    def _finished(self) -> Finished:
-        import pyarrow
-        from pyarrow import parquet
-
-        rows, errors, last = 0, 0, None
-        names = Names()
-        for part in self._whole_parts():
-            try:
-                table = parquet.read_table(part, columns=["path", "error"])
-            except (pyarrow.ArrowException, OSError) as error:
-                raise damaged(self.partial, f"{part.name} in it is broken ({error})") from None
-            rows += table.num_rows
-            errors += table.num_rows - table["error"].null_count
-            for name in table["path"].to_pylist():
-                names.add(last := name)
-        return Finished(rows, errors, last, names.digest() if rows else b"", _utf8)
-
     def _join(self) -> None:
         """All parts as one file, a row group a part; one part in memory at a time."""
         from pyarrow import parquet
@@ -194,12 +177,23 @@ class ParquetSink:
         return DataError(f"{self.output} cannot be written: {error.strerror or error}")
 
 
-def errors_in(path: str) -> int:
-    """How many rows of a complete Parquet file are errors."""
+def finished(parts: Iterable[Path]) -> Finished:
+    """What rows there are in Parquet files of ours; raises DataError for a broken one."""
+    import pyarrow
     from pyarrow import parquet
 
-    table = parquet.read_table(path, columns=["error"])
-    return int(table.num_rows - table["error"].null_count)
+    rows, errors, last = 0, 0, None
+    names = Names()
+    for part in parts:
+        try:
+            table = parquet.read_table(part, columns=["path", "error"])
+        except (pyarrow.ArrowException, OSError) as error:
+            raise damaged(part.parent, f"{part.name} in it is broken ({error})") from None
+        rows += table.num_rows
+        errors += table.num_rows - table["error"].null_count
+        for name in table["path"].to_pylist():
+            names.add(last := name)
+    return Finished(rows, errors, last, names.digest() if rows else b"", _utf8)
 
 
 def _utf8(name: str) -> str:

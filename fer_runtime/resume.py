@@ -128,14 +128,37 @@ def repair(partial: Path, ending: str) -> Finished:
     return finished
 
 
-def errors_in(path: str) -> int:
-    """How many rows of a complete file are errors."""
+def complete(path: str, items: Iterable[Item]) -> Finished:
+    """What a complete file holds, which must be a row for each of the items.
+
+    Raises:
+        DataError: it holds other rows, as those of another shard.
+    """
+    finished = _whole(path)
+    names = Names()
+    count = 0
+    for item in items:
+        names.add(finished.spelling(item.name))
+        count += 1
+    if count != finished.rows or (count and names.digest() != finished.names):
+        raise DataError(
+            f"{path} is complete, but of other images than these: it has {finished.rows:,} rows, "
+            f"and the sources have {count:,} images. Name another output, or delete it to start "
+            "anew."
+        )
+    return finished
+
+
+def _whole(path: str) -> Finished:
     if path.lower().endswith(".parquet"):
         from fer_runtime import parquet
 
-        return parquet.errors_in(path)
-    with open(path, "rb") as stream:
-        return _scan(stream, os.path.splitext(path)[1].lower())[0].errors
+        return parquet.finished([Path(path)])
+    try:
+        with open(path, "rb") as stream:
+            return _scan(stream, os.path.splitext(path)[1].lower())[0]
+    except (ValueError, LookupError, TypeError, csv.Error) as error:
+        raise DataError(f"{path} is there, but is no output of fer-infer ({error}).") from None
 
 
 def _scan(stream: BinaryIO, ending: str) -> tuple[Finished, int]:

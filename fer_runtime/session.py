@@ -57,7 +57,8 @@ class Session:
 
         Raises:
             ModelFileError: missing, broken, not ONNX, or at odds with its spec.
-            ModelSpecError: the file carries no spec and none was given, or a broken one.
+            ModelSpecError: the file carries no spec and none was given, a broken one, or another
+                than the one given.
             ProviderError: the provider cannot run here.
         """
         model = Path(path)
@@ -66,7 +67,7 @@ class Session:
         _refuse_other_kinds(model)
         threads = threads or usable_threads()
         opened = _open(model, provider, threads)
-        spec = spec or _embedded_spec(opened.session, model)
+        spec = _settled_spec(opened.session, model, spec)
         _check_signature(opened.session, spec, model)
         return cls(opened, spec, model, threads)
 
@@ -165,7 +166,8 @@ def _refuse_other_kinds(model: Path) -> None:
     """Say what a file is when it is not ONNX; protobuf itself has no magic number."""
     if not model.exists():
         raise ModelFileError(
-            f"{model} does not exist. `fer-export onnx best.pt` makes a model from a checkpoint."
+            f"{model} does not exist. `fer-export onnx best.pt` makes a model from a checkpoint; "
+            "those that come with the package are called compact_cnn and compact_cnn.int8."
         )
     if not model.is_file():
         raise ModelFileError(f"{model} is not a file.")
@@ -190,6 +192,22 @@ def _refuse_other_kinds(model: Path) -> None:
         )
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{model} is a web page, not ONNX; the download went wrong.")
+
+
+def _settled_spec(session: Any, model: Path, given: ModelSpec | None) -> ModelSpec:
+    """The file's own spec, or the given one where the file carries none."""
+    if given is None:
+        return _embedded_spec(session, model)
+    if METADATA_KEY in session.get_modelmeta().custom_metadata_map:
+        own = _embedded_spec(session, model)
+        for name in ("labels", "input", "temperature"):
+            if getattr(own, name) != getattr(given, name):
+                raise ModelSpecError(
+                    f"{model} carries a spec of its own, and the one given has another {name}. "
+                    f"Leave it away; `fer-export attach-spec {model} --spec JSON` makes a copy "
+                    "with another spec."
+                )
+    return given
 
 
 def _embedded_spec(session: Any, model: Path) -> ModelSpec:

@@ -94,6 +94,11 @@ class JsonLinesWriter:
             self.stream.write(json.dumps(entry, ensure_ascii=not _is_utf8(row.name)) + "\n")
 
 
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+"""How a name's control characters are shown: a line feed could forge a row, an escape sequence
+change the terminal."""
+
+
 class TextWriter:
     """`path: happy 93.1 %, neutral 4.2 %, …` for a person to read."""
 
@@ -109,7 +114,7 @@ class TextWriter:
             else:
                 top = Prediction.of(self.labels, row.probabilities).top(self.top_k)
                 text = ", ".join(f"{label} {value:.1%}" for label, value in top)
-            self.stream.write(f"{row.name}: {text}\n")
+            self.stream.write(f"{row.name}: {text}".translate(CONTROLS) + "\n")
 
 
 def probability_columns(labels: Iterable[str]) -> list[str]:

@@ -87,7 +87,11 @@ def ship(
         models.multiply_adds(net, loaded.spec.input),
         dict(spec.parity or {}),
         path.stat().st_size,
-        int8.proof.reduced,
+        # Its sizes are those before the verdicts were written into the files.
+        replace(
+            int8.proof.reduced,
+            bytes={"fp32": path.stat().st_size, "int8": int8.path.stat().st_size},
+        ),
     )
     with open(history, newline="", encoding="utf-8") as stream:
         epochs = list(csv.DictReader(stream))
@@ -226,8 +230,8 @@ noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013)
 ```
 
 {epochs} epochs in {hours} hours on {machine}
-({versions}), {created}; checkpoints that the command names, and what was tried besides, are
-in train/RESULTS.md of the repository, with their commands and times.
+({versions}), {created}. The commands that made the checkpoints named here, and what was tried
+besides, stand in train/RESULTS.md of the repository.
 
 ## Evaluation on PublicTest
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_export import options
-from fer_runtime.console import EXIT_HELP, bound_spinning, run_app
+from fer_runtime.console import EXIT_HELP, bound_spinning, refuse_overwriting, run_app
 
 if TYPE_CHECKING:
     from fer_export.exporter import Exported
@@ -92,6 +92,7 @@ def verify(
     from fer_export.report_page import Entry
     from fer_export.verification import verify as verify_artefact
 
+    refuse_overwriting(chosen["report"], [checkpoint, artefact], "--report")
     proof = verify_artefact(
         checkpoint, artefact, options.judging(chosen), foreign=options.foreign(chosen),
         provider=provider, say=_say,
@@ -114,6 +115,7 @@ def attach_spec(
     from fer_runtime.spec import ModelSpec
 
     target = output or file.with_suffix(".fer.onnx")
+    refuse_overwriting(target, [file, spec])
     attach.attach_spec(file, ModelSpec.read(spec), target)
     _say(f"wrote {target}")
 
@@ -153,6 +155,8 @@ def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) ->
 
     judging, foreign = options.judging(chosen), options.foreign(chosen)
     output, entries = chosen["output"], []
+    refuse_overwriting(output, [checkpoint])
+    refuse_overwriting(chosen["report"], [checkpoint], "--report")
     try:
         for name in formats:
             target = output

@@ -58,7 +58,8 @@ def _onnx(path: Path) -> Inspection:
     if not 0 < size < MAX_ONNX_BYTES:
         raise ModelFileError(f"{path} is {'empty' if not size else 'over 2 GiB'}.")
     try:
-        model = onnx.load(path, load_external_data=False)
+        # Without a format onnx goes by the ending, and parses a .json or .txt as text.
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, OSError) as error:
         with open(path, "rb") as stream:
             if stream.read(64).lstrip()[:1] == b"<":

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from fer_bench.artefacts import Artefacts
+from fer_runtime.session import Session
 
 
 def fer_export(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -47,6 +48,39 @@ def test_unusable_checkpoint_is_a_sentence_and_status_5(tmp_path: Path) -> None:
     done = fer_export("onnx", tmp_path / "best.pt")
     assert done.returncode == 5
     assert "is not a checkpoint" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_command_writes_over_what_it_reads(exported: Artefacts, tmp_path: Path) -> None:
+    checkpoint, model, spec = tmp_path / "a.pt", tmp_path / "a.onnx", tmp_path / "spec.json"
+    checkpoint.write_bytes(exported.checkpoint.read_bytes())
+    model.write_bytes(exported.onnx.read_bytes())
+    spec.write_text(Session.open(model, provider="cpu").spec.to_json())
+    link = tmp_path / "link.onnx"
+    link.symlink_to(checkpoint)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for arguments, status, words in (
+        (("onnx", checkpoint, "-o", checkpoint), 2, "is an input too"),
+        (("onnx", checkpoint, "-o", link), 2, "is an input too"),
+        (("onnx", checkpoint, "-o", tmp_path / "a.txt"), 6, "file ends in .onnx"),
+        (("pt2", checkpoint, "--report", checkpoint), 2, "--report"),
+        (("verify", checkpoint, model, "--report", model), 2, "--report"),
+        (("attach-spec", model, "--spec", spec, "-o", model), 2, "is an input too"),
+        (("attach-spec", model, "--spec", spec, "-o", spec), 2, "is an input too"),
+    ):
+        done = fer_export(*arguments)
+        said = " ".join(done.stderr.replace("\u2502", " ").split())  # out of the box that wraps it
+        assert (done.returncode, words in said) == (status, True), done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_inspect_takes_a_file_by_what_is_in_it(exported: Artefacts, tmp_path: Path) -> None:
+    """onnx itself would go by the ending, and parse these as text."""
+    model, spec = tmp_path / "model.json", tmp_path / "model.textproto"
+    model.write_bytes(exported.onnx.read_bytes())
+    spec.write_text('{"schema_version": 1}')
+    assert "surprise" in fer_export("inspect", model).stdout
+    done = fer_export("inspect", spec)
+    assert done.returncode == 5 and "neither ONNX nor a PyTorch archive" in done.stderr
 
 
 def test_inspect_shows_labels(exported: Artefacts) -> None:

@@ -152,6 +152,8 @@ def test_objects_that_are_no_images_are_rows_with_an_error(classifier: Classifie
 
 
 def test_predict_raises_what_is_wrong_with_the_image(classifier: Classifier) -> None:
+    with pytest.raises(ImageError, match=r"^gone\.jpg: cannot be read: No such file"):
+        classifier.predict("gone.jpg")
     with pytest.raises(ImageError, match="no bytes to decode"):
         classifier.predict(b"")
 
@@ -210,8 +212,9 @@ def test_the_model_is_found_in_order(nowhere: Path, monkeypatch: pytest.MonkeyPa
     assert find_model() == nowhere / "shipped.onnx"
     Path("best.onnx").touch()
     assert find_model() == Path("best.onnx")
-    monkeypatch.setenv("FER_MODEL", "/models/named.onnx")
-    assert find_model() == Path("/models/named.onnx")
+    monkeypatch.setenv("FER_MODEL", str(nowhere / "named.onnx"))
+    (nowhere / "named.onnx").touch()
+    assert find_model() == nowhere / "named.onnx"
     assert find_model("given.onnx") == Path("given.onnx")
     assert find_model(Path("given.onnx")) == Path("given.onnx")
 
@@ -230,5 +233,5 @@ def test_a_named_model_that_is_missing_is_not_replaced_by_another(
 ) -> None:
     (nowhere / "shipped.onnx").touch()
     monkeypatch.setenv("FER_MODEL", "missing.onnx")
-    with pytest.raises(ModelFileError, match=r"missing\.onnx does not exist"):
+    with pytest.raises(ModelFileError, match=r"FER_MODEL is set to missing\.onnx, which does not"):
         Classifier.load()

@@ -137,6 +137,13 @@ def test_16_bit_grey_is_scaled_not_clipped(file_format: str) -> None:
     np.testing.assert_array_equal(images.load(data, fit(2, 3, 3)), np.repeat(grey, 3, 0))
 
 
+def test_32_bit_grey_is_refused(tmp_path: Path) -> None:
+    """Its range is anybody's: 0 to 255 as well as 0 to 2**31."""
+    Image.fromarray(np.full((4, 4), 200, np.int32)).save(tmp_path / "wide.tif")
+    with pytest.raises(ImageError, match="32-bit integer pixels have no agreed range"):
+        images.load(tmp_path / "wide.tif", fit(4, 4))
+
+
 def test_16_bit_rgb_png_keeps_its_high_bytes() -> None:
     """Written by hand, for Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
     data = png(1, 1, bits=16, colour_type=2, raw=b"\0" + bytes.fromhex("12348000ffff"))

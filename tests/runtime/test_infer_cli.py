@@ -216,7 +216,7 @@ def test_an_output_that_cannot_be_is_usage_before_any_work(infer: Infer, messy: 
     source = messy / "table.csv"
     source.write_text("pixels\n1 2 3 4\n")
     done = infer(source, "--output", source)
-    assert done.returncode == 2 and b"is a source too" in done.stderr
+    assert done.returncode == 2 and b"is an input too" in done.stderr
     assert source.read_text() == "pixels\n1 2 3 4\n"
 
 

@@ -16,6 +16,7 @@ from fer_runtime.errors import DataError
 from fer_runtime.parquet import ParquetSink
 from fer_runtime.pipeline import Row
 from fer_runtime.sinks import Sink, open_sink
+from fer_runtime.sources import Item
 
 LABELS = ("calm", "loud")
 RUN = {"model": "abc"}
@@ -117,7 +118,8 @@ def test_killed_while_the_parts_are_removed_the_file_is_complete(tmp_path: Path)
         sink.write(row(index) for index in range(9))
     sink.partial.mkdir()
     (sink.partial / "00000002.parquet").write_bytes(path.read_bytes())
-    assert resume.errors_in(str(path)) == 1
+    items = [Item(f"{index}.png", "") for index in range(9)]
+    assert resume.complete(str(path), items).errors == 1
     with ParquetSink(str(path), LABELS, run=RUN) as again:
         again.write([row(1)])
     assert pq.read_table(path).num_rows == 1, "parts without a record are nobody's"

@@ -209,6 +209,35 @@ def test_resume_wants_a_file_and_no_figures(tmp_path: Path, folder: Path, tiny_m
         assert process.returncode == 2 and b"--resume" in err
 
 
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_a_complete_file_of_other_images_is_not_taken_for_this_run(
+    tmp_path: Path, folder: Path, tiny_model: Path, ending: str
+) -> None:
+    if ending == ".parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    target = tmp_path / f"o{ending}"
+    common = (folder, "--model", tiny_model, "--provider", "cpu", "-o", target, "--resume")
+    assert start(*common, "--shard", "1/2").wait(60) in (0, 3)
+    before = target.read_bytes()
+    again = start(*common, "--shard", "1/2")
+    assert b"there is nothing to resume" in again.communicate(timeout=60)[1]
+    other = start(*common, "--shard", "2/2")
+    _, err = other.communicate(timeout=60)
+    assert other.returncode == 6 and b"is complete, but of other images than these" in err
+    assert target.read_bytes() == before
+
+
+def test_a_file_of_somebody_else_is_not_taken_for_complete(
+    tmp_path: Path, folder: Path, tiny_model: Path
+) -> None:
+    target = tmp_path / "o.jsonl"
+    target.write_text("a diary\n")
+    run = start(folder, "--model", tiny_model, "--provider", "cpu", "-o", target, "--resume")
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 6 and b"is no output of fer-infer" in err
+    assert target.read_text() == "a diary\n"
+
+
 def test_sources_that_changed_are_refused(tmp_path: Path, folder: Path, tiny_model: Path) -> None:
     common = (folder, "--model", tiny_model, "--provider", "cpu", "-o", tmp_path / "o.jsonl")
     done = start(*common)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import zipfile
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper
 
+from fer_runtime.classifier import SHIPPED
 from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session, feed, softmax
@@ -349,6 +351,17 @@ def test_a_missing_spec_comes_with_a_template_that_fits(
     assert template.labels == ("class 0", "class 1")
     assert template.input == foreign_spec(layout).input
     Session.open(path, provider="cpu", spec=template).warm_up(1)
+
+
+def test_a_spec_that_contradicts_the_file_is_refused() -> None:
+    own = ModelSpec.read(SHIPPED.with_suffix(".json"))
+    turned = own.replace(labels=own.labels[::-1])
+    with pytest.raises(ModelSpecError, match="the one given has another labels"):
+        Session.open(SHIPPED, provider="cpu", spec=turned)
+    darker = own.replace(input=dataclasses.replace(own.input, mean=(0.1,)))
+    with pytest.raises(ModelSpecError, match="the one given has another input"):
+        Session.open(SHIPPED, provider="cpu", spec=darker)
+    assert Session.open(SHIPPED, provider="cpu", spec=own).spec == own
 
 
 def test_a_template_is_made_for_any_signature(tmp_path: Path, save_graph: SaveGraph) -> None:

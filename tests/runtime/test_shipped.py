@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from fer_runtime.classifier import SHIPPED, Classifier, find_model
 from fer_runtime.cli import infer_app
+from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import ModelSpec
 
 
@@ -61,6 +62,15 @@ def test_int8_goes_by_its_name_and_lost_little(nothing_else: Path) -> None:
     (nothing_else / "compact_cnn").write_text("a file of mine")
     assert find_model("compact_cnn") == Path("compact_cnn"), "a file of that name goes first"
     assert find_model("other") == Path("other")
+    with pytest.raises(ModelFileError, match=r"are called compact_cnn and compact_cnn.int8"):
+        Classifier.load("compact_cnn.int9", provider="cpu")
+
+
+def test_the_variable_may_name_a_shipped_model(
+    nothing_else: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FER_MODEL", "compact_cnn.int8")
+    assert find_model() == SHIPPED.with_suffix(".int8.onnx")
 
 
 def test_its_spec_and_card_lie_beside_it() -> None:

@@ -93,6 +93,13 @@ def test_text_is_for_a_person(tmp_path: Path) -> None:
     assert write(tmp_path / "out.txt", LOUD, top_k=1) == b"b.png: loud 66.7%\n"
 
 
+def test_text_shows_a_names_control_characters(tmp_path: Path) -> None:
+    """A line feed in a name would forge a row, an escape sequence change the terminal."""
+    row = Row("a\nb.png: calm 99.0%\x1b[31m\x9b.png", CALM.probabilities)
+    data = write(tmp_path / "out.txt", row, top_k=1).decode()
+    assert data == "a\\x0ab.png: calm 99.0%\\x1b[31m\\x9b.png: calm 75.0%\n"
+
+
 @pytest.mark.parametrize("ending", [".csv", ".txt"])
 def test_names_that_are_not_utf_8_come_out_with_their_bytes(tmp_path: Path, ending: str) -> None:
     raw = b"caf\xe9 \xff.png"

@@ -201,6 +201,14 @@ def test_command_prints_the_table_and_page_gathers_comparisons(
     text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert text.startswith("# Begin\n\nWords.\n\n## Batch size\n")
     assert "| `--batch-size 70 --seed 3` |" in text
+    before = (tmp_path / "begin.md").read_text(encoding="utf-8")
+    outcome = runner.invoke(
+        app,
+        ["results", str(tmp_path / "batch_size" / "compare.json"), "--introduction",
+         str(tmp_path / "begin.md"), "-o", str(tmp_path / "begin.md")],
+    )  # fmt: skip
+    assert outcome.exit_code == 2
+    assert (tmp_path / "begin.md").read_text(encoding="utf-8") == before
 
 
 @pytest.mark.parametrize("seeds", ["", "a", "0,0", "1.5"])

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_runtime.console import EXIT_HELP, bound_spinning, progress_bar, run_app
+from fer_runtime.console import (
+    EXIT_HELP,
+    bound_spinning,
+    progress_bar,
+    refuse_overwriting,
+    run_app,
+)
 from fer_runtime.errors import DataError, TrainingError
 from fer_train.options import with_recipe
 from fer_train.recipe import Recipe
@@ -195,6 +201,7 @@ def results(
     """Gather comparisons that were saved into one Markdown page."""
     from fer_train import results as pages
 
+    refuse_overwriting(output, [*comparisons, introduction])
     begin = introduction.read_text(encoding="utf-8") if introduction else "# Results\n"
     text = pages.page(pages.read(comparisons), begin)
     if output:

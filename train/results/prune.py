@@ -1,7 +1,7 @@
 """The checkpoint that leg 10 starts from: a trained compact_cnn with whole channels taken out.
 
     pip install torch-pruning
-    python train/results/prune.py leg9.pt pruned.pt '{"hidden": [16, 48, 80, 112]}'
+    python train/results/prune.py leg9.pt pruned.pt '{"hidden": [32, 48, 80, 112]}'
 
 The channels with the smallest BatchNorm scales go (Liu et al. 2017, "Learning Efficient
 Convolutional Networks through Network Slimming"), in every layer that must agree at once.
