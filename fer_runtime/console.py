@@ -66,6 +66,7 @@ EXTRAS = {
     "matplotlib": "train",
     "onnx": "export",
     "onnxscript": "export",
+    "pyarrow": "parquet",
 }
 """Package -> the extra that brings it."""
 

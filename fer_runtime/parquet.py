@@ -84,7 +84,7 @@ class ParquetSink:
         if any(self._whole_parts()):
             if resume:
                 check_record(self.partial, self.run or {})
-                self.finished = finished(self._whole_parts())
+                self.finished = finished(self.partial, self._whole_parts())
                 return
             refuse_to_lose(self.partial)
             for part in self._whole_parts():
@@ -177,8 +177,8 @@ class ParquetSink:
         return DataError(f"{self.output} cannot be written: {error.strerror or error}")
 
 
-def finished(parts: Iterable[Path]) -> Finished:
-    """What rows there are in Parquet files of ours; raises DataError for a broken one."""
+def finished(output: Path, parts: Iterable[Path]) -> Finished:
+    """What rows there are in the parts of an output; raises DataError for a broken one."""
     import pyarrow
     from pyarrow import parquet
 
@@ -188,7 +188,7 @@ def finished(parts: Iterable[Path]) -> Finished:
         try:
             table = parquet.read_table(part, columns=["path", "error"])
         except (pyarrow.ArrowException, OSError) as error:
-            raise damaged(part.parent, f"{part.name} in it is broken ({error})") from None
+            raise damaged(output, f"{part.name} is broken ({error})") from None
         rows += table.num_rows
         errors += table.num_rows - table["error"].null_count
         for name in table["path"].to_pylist():

@@ -153,7 +153,7 @@ def _whole(path: str) -> Finished:
     if path.lower().endswith(".parquet"):
         from fer_runtime import parquet
 
-        return parquet.finished([Path(path)])
+        return parquet.finished(Path(path), [Path(path)])
     try:
         with open(path, "rb") as stream:
             return _scan(stream, os.path.splitext(path)[1].lower())[0]

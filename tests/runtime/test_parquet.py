@@ -108,7 +108,7 @@ def test_a_damaged_part_is_a_sentence(tmp_path: Path) -> None:
         sink.write([row(0)] * 9)
         raise KeyboardInterrupt
     (sink.partial / "00000001.parquet").write_bytes(bytes(100))
-    with pytest.raises(DataError, match=r"00000001\.parquet in it is broken"):
+    with pytest.raises(DataError, match=r"partial cannot be gone on with: 00000001\.parquet is"):
         ParquetSink(str(path), LABELS, run=RUN, resume=True)
 
 

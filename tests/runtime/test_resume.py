@@ -230,12 +230,19 @@ def test_a_complete_file_of_other_images_is_not_taken_for_this_run(
 def test_a_file_of_somebody_else_is_not_taken_for_complete(
     tmp_path: Path, folder: Path, tiny_model: Path
 ) -> None:
-    target = tmp_path / "o.jsonl"
-    target.write_text("a diary\n")
-    run = start(folder, "--model", tiny_model, "--provider", "cpu", "-o", target, "--resume")
-    _, err = run.communicate(timeout=60)
-    assert run.returncode == 6 and b"is no output of fer-infer" in err
-    assert target.read_text() == "a diary\n"
+    for name, words in (
+        ("o.jsonl", b"o.jsonl is there, but is no output of fer-infer"),
+        ("o.csv", b"o.csv is complete, but of other images than these"),
+        ("o.parquet", b"o.parquet cannot be gone on with: o.parquet is broken"),
+    ):
+        if name == "o.parquet":
+            pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+        target = tmp_path / name
+        target.write_text("a diary\n")
+        run = start(folder, "--model", tiny_model, "--provider", "cpu", "-o", target, "--resume")
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 6 and words in err, err
+        assert target.read_text() == "a diary\n"
 
 
 def test_sources_that_changed_are_refused(tmp_path: Path, folder: Path, tiny_model: Path) -> None:
