@@ -64,11 +64,11 @@ def export(
     """
     options = options or Options()
     chosen, wanted = FORMATS[format_name], _precision(options, format_name)
-    loaded = load(checkpoint, foreign)
     target = output or checkpoint.with_suffix(f"{wanted.infix}{chosen.ending}")
     if not target.is_dir() and target.suffix != chosen.ending:
         # What reads it goes by the ending; and `-o best.pt` would put it in the checkpoint's place.
         raise DataError(f"{target}: the name of {format_name}'s file ends in {chosen.ending}.")
+    loaded = load(checkpoint, foreign)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
     batches = list(parity_inputs(spec, options.images))
