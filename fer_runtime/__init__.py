@@ -1,7 +1,9 @@
 """Facial-expression models at inference: one file, no torch.
 
 >>> from fer_runtime import Classifier
->>> Classifier.load("best.onnx").predict("face.jpg")
+>>> classifier = Classifier.load("compact_cnn")  # or "best.onnx"
+>>> classifier.predict(np.zeros((48, 48), np.uint8)).label in classifier.spec.labels
+True
 
 A prediction is about the apparent expression in a picture, not about what a person feels.
 Names load on first use (PEP 562), so that `fer_runtime.spec` needs no onnxruntime.
@@ -12,10 +14,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from fer_runtime._lazy import lazy_attributes
 from fer_runtime._version import __version__
 
 if TYPE_CHECKING:
-    from fer_runtime.classifier import Classifier, Prediction
+    from fer_runtime.classifier import Classifier
     from fer_runtime.errors import (
         DataError,
         FerError,
@@ -24,31 +27,17 @@ if TYPE_CHECKING:
         ModelSpecError,
         ParityError,
         ProviderError,
+        TrainingError,
     )
-    from fer_runtime.pipeline import Pipeline, Row
+    from fer_runtime.pipeline import Pipeline
+    from fer_runtime.rows import Prediction, Row
+    from fer_runtime.run import RunResult, infer
     from fer_runtime.session import Session
     from fer_runtime.spec import InputSpec, ModelSpec
 
 # Official builds of onnxruntime report events to their maker over the network, and write to
 # ~/.cache/Microsoft; it is read when onnxruntime is loaded. Set it to 0 to allow that.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-_HOMES = {
-    "Classifier": "classifier",
-    "Prediction": "classifier",
-    "Pipeline": "pipeline",
-    "Row": "pipeline",
-    "Session": "session",
-    "ModelSpec": "spec",
-    "InputSpec": "spec",
-    "FerError": "errors",
-    "ModelSpecError": "errors",
-    "ModelFileError": "errors",
-    "ProviderError": "errors",
-    "ImageError": "errors",
-    "DataError": "errors",
-    "ParityError": "errors",
-}
 
 __all__ = [
     "Classifier",
@@ -64,17 +53,35 @@ __all__ = [
     "Prediction",
     "ProviderError",
     "Row",
+    "RunResult",
     "Session",
+    "TrainingError",
     "__version__",
+    "infer",
 ]
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'fer_runtime' has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"fer_runtime.{_HOMES[name]}"), name)
+__getattr__ = lazy_attributes(
+    __name__,
+    {
+        "Classifier": "fer_runtime.classifier",
+        "Prediction": "fer_runtime.rows",
+        "Pipeline": "fer_runtime.pipeline",
+        "Row": "fer_runtime.rows",
+        "RunResult": "fer_runtime.run",
+        "Session": "fer_runtime.session",
+        "ModelSpec": "fer_runtime.spec",
+        "InputSpec": "fer_runtime.spec",
+        "FerError": "fer_runtime.errors",
+        "ModelSpecError": "fer_runtime.errors",
+        "ModelFileError": "fer_runtime.errors",
+        "ProviderError": "fer_runtime.errors",
+        "ImageError": "fer_runtime.errors",
+        "DataError": "fer_runtime.errors",
+        "ParityError": "fer_runtime.errors",
+        "TrainingError": "fer_runtime.errors",
+        "infer": "fer_runtime.run",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from fer_runtime import images
-from fer_runtime.errors import ImageError, ModelFileError
-from fer_runtime.pipeline import Pipeline, Row
+from fer_runtime.errors import FerError, ImageError, ModelFileError
+from fer_runtime.pipeline import Pipeline
+from fer_runtime.rows import Prediction, Row
 from fer_runtime.session import Session
 from fer_runtime.spec import ModelSpec
 
@@ -20,40 +18,44 @@ MODEL_VARIABLE = "FER_MODEL"
 LOCAL_MODEL = "best.onnx"
 SHIPPED = Path(__file__).parent / "models" / "compact_cnn.onnx"
 """The model that comes with the package; models/MODEL_CARD.md says what it is and is not for."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The most probable label of one image, its probability, and those of all labels.
-
-    It describes the *apparent* expression in a picture, not what a person feels.
-    """
-
-    label: str
-    probability: float
-    probabilities: Mapping[str, float]
-
-    @classmethod
-    def of(cls, labels: tuple[str, ...], row: npt.NDArray[np.float32]) -> Prediction:
-        """(K,) float32 probabilities in label order -> Prediction."""
-        values = row.tolist()
-        best = int(row.argmax())
-        return cls(labels[best], values[best], dict(zip(labels, values, strict=True)))
-
-    def top(self, count: int) -> list[tuple[str, float]]:
-        """The `count` most probable labels with their probabilities, best first."""
-        ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
-        return ranked[:count]
+MAX_WAIT = 0.02
+"""Seconds that `rows` lets an image wait for others to fill its batch."""
 
 
 class Classifier:
-    """Classifies image files, encoded bytes and uint8 arrays in batches."""
+    """Classifies image files, encoded bytes, uint8 arrays, Pillow images and open binary files.
 
-    def __init__(self, session: Session, *, batch_size: int = 32) -> None:
+    >>> from fer_runtime import Classifier
+    >>> classifier = Classifier.load("compact_cnn")  # comes with the package
+    >>> pixels = np.full((48, 48), 128, np.uint8)  # or a path: classifier.predict("face.jpg")
+    >>> prediction = classifier.predict(pixels)
+    >>> prediction.label in classifier.spec.labels
+    True
+
+    A prediction is about the apparent expression in a picture, not about what a person feels.
+    Threads may share a classifier: each call works on its own buffers.
+
+    Args:
+        session: an opened model.
+        batch_size: images per run of the session in `predict_batch`, `stream` and `rows`.
+        workers: threads that decode and run batches there; default: the session's threads.
+
+    Raises:
+        ValueError: `batch_size` or `workers` below 1.
+    """
+
+    def __init__(
+        self, session: Session, *, batch_size: int = 32, workers: int | None = None
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; it must be at least 1")
+        if workers is not None and workers < 1:
+            raise ValueError(f"workers={workers}; it must be at least 1")
         self.session = session
         self.batch_size = batch_size
+        self.workers = workers or session.threads
+        self._single: Session | None = None
+        self._lock = threading.Lock()
 
     @classmethod
     def load(
@@ -65,13 +67,20 @@ class Classifier:
         batch_size: int = 32,
         spec: ModelSpec | None = None,
     ) -> Classifier:
-        """Open a model; without a path, the one that `find_model` finds.
+        """Open a model.
 
-        `provider` is "cpu", "cuda" or "auto"; `threads` defaults to the cores this process may use.
+        Args:
+            path: an ONNX file, or the name of a shipped model ("compact_cnn", "compact_cnn.int8");
+                default: what `find_model` finds.
+            provider: "cpu", "cuda" (or an error, never a silent fallback), or "auto".
+            threads: CPU threads; default: the cores that this process may use.
+            batch_size: images per run of the session.
+            spec: only for an ONNX file that contains no ModelSpec.
 
         Raises:
-            ModelFileError, ModelSpecError: a model that cannot be used.
-            ProviderError: a provider that cannot run here; never a silent fallback.
+            ModelFileError: a file that is missing, broken, not ONNX, or contradicts its spec.
+            ModelSpecError: a file without a spec where none was given, or with another one.
+            ProviderError: a provider that cannot run here.
         """
         model = find_model(path)
         session = Session.open(model, provider=provider, threads=threads, spec=spec)
@@ -79,55 +88,87 @@ class Classifier:
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model expects and says."""
+        """What the model expects, and its labels."""
         return self.session.spec
 
     @property
     def provider(self) -> str:
-        """The provider that runs: "cpu" or "cuda"."""
+        """The provider that runs the model: "cpu" or "cuda"."""
         return self.session.provider
 
     def predict(self, image: images.Source) -> Prediction:
-        """One path, encoded bytes or (H, W[, C]) uint8 array -> Prediction; raises ImageError."""
+        """Classify one image.
+
+        Args:
+            image: a path, the bytes of an image file, an open binary file, a Pillow image, or a
+                uint8 array (H, W), (H, W, 1), (H, W, 3) RGB or (H, W, 4); it is never written to.
+
+        Raises:
+            ImageError: an image that cannot be read or decoded.
+        """
         try:
             pixels = images.load(image, self.spec.input)
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from None
             raise
-        row = self.session.run(pixels[None]).probabilities[0]
-        return Prediction.of(self.spec.labels, row)
+        return Prediction.of(self.spec.labels, self.session.run(pixels[None]).probabilities[0])
 
     def predict_batch(self, many: Iterable[images.Source]) -> list[Prediction]:
-        """Images of any kind and number -> one Prediction each, in order.
+        """Classify images of any kind and number -> one Prediction each, in order.
 
         Raises:
-            ImageError: names the first image that cannot be read.
+            ImageError: naming the first image that cannot be read.
         """
-        return list(self.stream(many))
+        return [row.prediction() for rows in self.pipeline().run(many) for row in rows]
 
     def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
         """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead."""
-        for row in self.rows(many):
-            if row.probabilities is None:
-                raise ImageError(f"{row.name}: {row.error}")
-            yield Prediction.of(self.spec.labels, row.probabilities)
+        return (row.prediction() for row in self.rows(many))
 
-    def rows(self, many: Iterable[images.Source]) -> Iterator[Row]:
-        """Like `stream`, but one Row an image: what cannot be read is a row with an `error`."""
-        pipeline = Pipeline(self.session, workers=self.session.threads, batch_size=self.batch_size)
-        for rows in pipeline.run(many):
+    def rows(self, many: Iterable[images.Source], *, max_wait: float = MAX_WAIT) -> Iterator[Row]:
+        """Like `stream`, but one Row per image: an image that cannot be read is a row with an error.
+
+        `pandas.DataFrame(classifier.rows(paths))` is a table with the columns of a CSV file.
+
+        Args:
+            many: images of any kind, of a generator too; it is read on a thread of its own.
+            max_wait: seconds that an image waits for others to fill its batch. Rows are handed
+                over as soon as they are ready.
+        """
+        for rows in self.pipeline().run(many, max_wait=max_wait):
             yield from rows
+
+    def pipeline(self, *, max_pixels: int = images.MAX_PIXELS) -> Pipeline:
+        """What streams many images through this model, on every core; see `Pipeline`."""
+        return Pipeline(
+            self._pipeline_session(),
+            workers=self.workers,
+            batch_size=self.batch_size,
+            max_pixels=max_pixels,
+        )
+
+    def _pipeline_session(self) -> Session:
+        """A session of one thread: n workers with it are faster than with n threads each."""
+        if self.session.threads == 1 or self.session.provider != "cpu":
+            return self.session
+        with self._lock:
+            if self._single is None:
+                try:
+                    self._single = self.session.reopen(threads=1)
+                except FerError:  # the file is gone meanwhile; the open session runs all the same
+                    self._single = self.session
+            return self._single
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     """The model to use: `path`, else $FER_MODEL, else ./best.onnx, else the shipped one.
 
-    A name without an ending that is no file here may be a shipped model's: "compact_cnn" or
+    A name without an ending that is not a file here may be a shipped model's: "compact_cnn" or
     "compact_cnn.int8".
 
     Raises:
-        ModelFileError: none of them is there, or $FER_MODEL names none.
+        ModelFileError: there is none of them, or $FER_MODEL names a file that does not exist.
     """
     given = path if path is not None else os.environ.get(MODEL_VARIABLE)
     if given:
@@ -138,7 +179,7 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
         if path is None and not os.path.exists(given):
             raise ModelFileError(
                 f"{MODEL_VARIABLE} is set to {given}, which does not exist; unset it for the "
-                "shipped model, or say --model."
+                "shipped model, or pass --model."
             )
         return Path(given)
     if Path(LOCAL_MODEL).is_file():
@@ -146,6 +187,6 @@ def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     if SHIPPED.is_file():
         return SHIPPED
     raise ModelFileError(
-        f"No model: say --model FILE, set {MODEL_VARIABLE}, or put {LOCAL_MODEL} in this folder "
+        f"No model: pass --model FILE, set {MODEL_VARIABLE}, or put {LOCAL_MODEL} in this folder "
         "(`fer-export onnx best.pt` makes it)."
     )

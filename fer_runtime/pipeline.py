@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -24,8 +24,9 @@ import numpy.typing as npt
 
 from fer_runtime import images
 from fer_runtime.errors import ImageError
+from fer_runtime.items import Item, named
+from fer_runtime.rows import Row, top1
 from fer_runtime.session import Session
-from fer_runtime.sources import Item, named
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -40,20 +41,20 @@ threads that pass the interpreter's lock back and forth decode no more than one 
 (48 x 48 JPEGs; `python -m fer_bench.pipeline` prints both)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What became of one item: (K,) float32 probabilities, or the reason why there are none."""
-
-    name: str
-    probabilities: npt.NDArray[np.float32] | None
-    error: str | None = None
-
-
 class Pipeline:
     """Streams items through a session; memory does not grow with their number.
 
-    `workers` threads share the cores, so that a session of one thread is best; with one of n, as
-    `Classifier` has, n workers are a little slower.
+    `workers` threads share the cores, so a session of one thread is best; with a session of n
+    threads, n workers are a little slower. One run at a time: threads may not share a pipeline.
+
+    Args:
+        session: the model.
+        workers: threads that decode and run batches.
+        batch_size: images per run of the session.
+        max_pixels: larger images become error rows and are not decoded.
+
+    Raises:
+        ValueError: `workers` or `batch_size` below 1.
     """
 
     def __init__(
@@ -74,12 +75,24 @@ class Pipeline:
         self._decoding = threading.Lock()
         self._decode_seconds = math.inf
 
-    def run(self, items: Iterable[Item | images.Source]) -> Iterator[list[Row]]:
+    def run(
+        self, items: Iterable[Item | images.Source], *, max_wait: float | None = None
+    ) -> Iterator[list[Row]]:
         """Rows of one batch after the other, in the order of `items`, one row per item.
 
-        Paths, encoded bytes and arrays are taken as they are, as `fer_runtime.sources.named` says.
-        What `items` raises comes after the rows of all that it had yielded.
+        Args:
+            items: items, paths, encoded bytes, arrays, Pillow images or open binary files.
+            max_wait: None for full batches only, which makes every run over the same items equal
+                bit for bit. A number of seconds for sources that are slow (a camera): `items` is
+                then read on a thread, rows are handed over as soon as they are ready, and an image
+                waits at most so long for others to fill its batch.
+
+        Raises:
+            Exception: what `items` raises, after the rows of all that it had yielded.
         """
+        if max_wait is not None:
+            yield from self._run_read_ahead(named(items), max_wait)
+            return
         batches = self._batches(named(items))
         first, second = next(batches, None), next(batches, None)
         if isinstance(first, list) and second is None:
@@ -142,6 +155,35 @@ class Pipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _run_read_ahead(self, items: Iterator[Item], max_wait: float) -> Iterator[list[Row]]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        from fer_runtime.read_ahead import ReadAhead
+
+        pending: deque[Future[list[Row]]] = deque()
+        reader = ReadAhead(items, self.batch_size, max_wait, self._admit)
+        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
+        try:
+            while pending or not reader.exhausted:
+                batch: list[Item] = []
+                if len(pending) < self.workers * BATCHES_IN_FLIGHT:
+                    batch = reader.take(lambda: bool(pending) and pending[0].done())
+                if batch:
+                    pending.append(pool.submit(self.classify, batch))
+                    pending[-1].add_done_callback(lambda _: reader.wake())
+                elif pending:
+                    yield pending.popleft().result()
+            if reader.failure is not None:
+                raise reader.failure
+        finally:
+            reader.close()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _admit(self, item: Item, batch: list[Item]) -> Item:
+        """Large contents are decoded at once, so that a batch of them does not fill the memory."""
+        held = _bytes_in(item) * (len(batch) + 1)
+        return item if held <= BYTES_IN_FLIGHT // 4 else self._decoded(item)
+
     def classify(self, batch: list[Item]) -> list[Row]:
         """At most `batch_size` items -> their rows; what cannot be decoded becomes an error row."""
         if len(batch) > self.batch_size:
@@ -153,12 +195,14 @@ class Pipeline:
             started = time.perf_counter()
             errors = self._decode(batch, buffer)
             self._decode_seconds = (time.perf_counter() - started) / len(batch)
-        filled = errors.count(None)
-        probabilities = iter(self._infer(buffer, filled))
-        return [
-            Row(item.name, next(probabilities) if error is None else None, error)
-            for item, error in zip(batch, errors, strict=True)
-        ]
+        probabilities = self._infer(buffer, errors.count(None))
+        predicted = iter(zip(probabilities, top1(probabilities).tolist(), strict=True))
+        labels = self.session.spec.labels
+        rows = []
+        for item, error in zip(batch, errors, strict=True):
+            values, best = next(predicted) if error is None else (None, None)
+            rows.append(Row(item.name, labels, values, error, best=best, truth=item.label))
+        return rows
 
     def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
         """Fill the buffer from its start; what is wrong with each item, None for those in it."""
@@ -181,12 +225,12 @@ class Pipeline:
         return images.load(source, self.session.spec.input, max_pixels=self.max_pixels)
 
     def _infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
-        """(filled, K); on CUDA the batch is padded, because each size costs a new plan there."""
+        """(filled, K); padded to the whole batch where each size costs the provider a new plan."""
         if not filled:
             return np.empty((0, len(self.session.spec.labels)), np.float32)
-        if self.session.provider == "cpu":
-            return self.session.run(buffer[:filled]).probabilities
-        return self.session.run(buffer).probabilities[:filled]
+        if self.session.fixed_batch:
+            return self.session.run(buffer).probabilities[:filled]
+        return self.session.run(buffer[:filled]).probabilities
 
     def _buffer(self) -> images.Pixels:
         """This thread's (batch_size, C, H, W) buffer."""

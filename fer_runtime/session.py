@@ -39,7 +39,9 @@ class Session:
         self.provider_reason = opened.reason
         if opened.partly_on_cpu:
             self.provider_reason += "; some nodes run on the CPU"
+        self.fixed_batch = providers.PROVIDERS[opened.provider].fixed_batch
         self._session = opened.session
+        self._given: ModelSpec | None = None
         self._outputs = [output.name for output in opened.session.get_outputs()]
         batch = opened.session.get_inputs()[0].shape[0]
         self._fixed_batch = batch if isinstance(batch, int) else None
@@ -67,9 +69,15 @@ class Session:
         _refuse_other_kinds(model)
         threads = threads or usable_threads()
         opened = _open(model, provider, threads)
-        spec = _settled_spec(opened.session, model, spec)
-        _check_signature(opened.session, spec, model)
-        return cls(opened, spec, model, threads)
+        settled = _settled_spec(opened.session, model, spec)
+        _check_signature(opened.session, settled, model)
+        session = cls(opened, settled, model, threads)
+        session._given = spec
+        return session
+
+    def reopen(self, *, threads: int) -> Session:
+        """The same model on the same provider with another number of threads; errors as `open`."""
+        return Session.open(self.path, provider=self.provider, threads=threads, spec=self._given)
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """(N, C, H, W) uint8 pixels as `fer_runtime.images` makes them -> Outputs of N rows.

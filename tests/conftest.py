@@ -11,7 +11,7 @@ import torch
 
 from fer_bench import artefacts
 from fer_bench.gpu import skip_without_cuda
-from fer_export import inputs
+from fer_export.parity import inputs
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train.synthetic import write_dataset
 

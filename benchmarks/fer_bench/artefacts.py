@@ -42,7 +42,7 @@ def untrained_checkpoint(path: Path, seed: int = 0) -> Path:
     """
     import torch
 
-    from fer_export import inputs
+    from fer_export.parity import inputs
     from fer_runtime.spec import InputSpec, ModelSpec
     from fer_train import checkpoint, models
 

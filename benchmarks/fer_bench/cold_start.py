@@ -18,7 +18,7 @@ import typer
 
 from fer_bench import timing
 from fer_runtime.classifier import find_model
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

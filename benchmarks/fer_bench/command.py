@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-PROGRAM = "import sys; sys.argv[0] = 'fer-infer'; from fer_runtime.cli import infer; infer()"
+PROGRAM = "import sys; sys.argv[0] = 'fer-infer'; from fer_runtime.cli.infer import main; main()"
 # The kernel's own record (ru_maxrss) begins with what the process was before it became Python.
 PEAK = (
     "import atexit, os; atexit.register("

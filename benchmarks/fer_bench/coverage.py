@@ -18,11 +18,11 @@ import numpy as np
 import typer
 
 from fer_bench import engines
-from fer_runtime.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning, run_app
 from fer_runtime.errors import FerError
 
 if TYPE_CHECKING:
-    from fer_export.loading import Foreign
+    from fer_export.loading import ModelDescription
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -74,13 +74,13 @@ def through_all_formats(
     """Export a seeded net to every format; a failure is an outcome."""
     from fer_export import exporter, formats
 
-    weights, foreign = seeded(net, folder)
+    weights, description = seeded(net, folder)
     outcomes = []
     for name, chosen in formats.FORMATS.items():
         target = folder / f"{net}{chosen.ending}"
         started = time.perf_counter()
         try:
-            done = exporter.export(weights, name, target, foreign=foreign)
+            done = exporter.export(weights, name, target, description=description)
         except FerError as error:
             outcome = Outcome(net, name, None, time.perf_counter() - started, 0.0, str(error))
         else:
@@ -98,21 +98,21 @@ def through_all_formats(
     return outcomes
 
 
-def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, Foreign]:
+def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, ModelDescription]:
     """Write a bare state dict of a net whose outputs have a scale, and say what it is."""
     import torch
     from torch import nn
 
-    from fer_export import inputs
-    from fer_export.loading import Foreign
+    from fer_export.loading import ModelDescription
+    from fer_export.parity import inputs
     from fer_train import models
 
     side = SIDES.get(net, SIDE)
-    foreign = Foreign(
+    description = ModelDescription(
         architecture=net, labels=LABELS, image_size=(side, side), channels=3,
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
     )  # fmt: skip
-    spec = foreign.spec()
+    spec = description.spec()
     torch.manual_seed(seed)
     made = models.build(net, spec.input, len(LABELS), spec.architecture_args)
     heads = [layer for layer in made.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
@@ -136,7 +136,7 @@ def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, Foreign]:
     made.eval()
     path = folder / f"{net}.pth"
     torch.save(made.state_dict(), path)
-    return path, foreign
+    return path, description
 
 
 def page(outcomes: Sequence[Outcome]) -> str:

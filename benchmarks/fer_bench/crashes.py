@@ -24,7 +24,7 @@ import numpy as np
 import typer
 
 from fer_bench import command
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
 

@@ -20,7 +20,7 @@ import numpy as np
 import typer
 
 from fer_runtime import metrics
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.images import EXTENSIONS
 
@@ -101,7 +101,7 @@ def _step(command: str, *arguments: object) -> float:
 
 
 def _outcome(predictions: Path, seconds: float) -> Outcome:
-    """Judge the CSV: the label of each image is the name of its folder."""
+    """Evaluate the CSV: the label of each image is the name of its folder."""
     with open(predictions, newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     labels = sorted(

@@ -18,7 +18,7 @@ import typer
 
 from fer_bench import by_hand, command
 from fer_runtime.classifier import find_model
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
 BY_HAND = "by hand (start-up not counted)"
@@ -93,7 +93,7 @@ def _pipeline(model: Path, data: Path, output: Path) -> float:
     from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.session import Session
-    from fer_runtime.sinks import Sink
+    from fer_runtime.sinks import open_sink
     from fer_runtime.sources import Files
 
     session = Session.open(model, provider="cpu", threads=1)
@@ -101,7 +101,7 @@ def _pipeline(model: Path, data: Path, output: Path) -> float:
     count = 0
     started = time.perf_counter()
     pipeline = Pipeline(session, workers=usable_threads(), batch_size=32)
-    with Sink(str(output), session.spec.labels) as sink:
+    with open_sink(str(output), session.spec.labels) as sink:
         for rows in pipeline.run(Files([data])):
             sink.write(rows)
             count += len(rows)

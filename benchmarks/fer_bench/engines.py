@@ -38,7 +38,7 @@ def eager(artefacts: Artefacts, threads: int) -> Engine:
 
 def torchscript(artefacts: Artefacts, threads: int) -> Engine:
     """The frozen TorchScript file."""
-    from fer_export import to_torchscript
+    from fer_export.formats import to_torchscript
 
     module = to_torchscript.load(artefacts.torchscript)
     return _torch_engine(module, threads, {"model": file_sha256(artefacts.torchscript)})

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import typer
 
 from fer_bench import engines
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -107,7 +107,7 @@ def _fer_infer(
     """Seconds of the whole command on one core, the images/s that it reports, path -> label."""
     program = (
         f"import os; os.sched_setaffinity(0, {{{core}}}); "
-        "from fer_runtime.cli import infer; infer()"
+        "from fer_runtime.cli.infer import main; main()"
     )
     started = time.perf_counter()
     done = subprocess.run(

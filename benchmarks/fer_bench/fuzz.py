@@ -18,7 +18,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.spec import InputSpec
 

@@ -24,7 +24,7 @@ import typer
 from PIL import Image
 
 from fer_bench import command
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.images import MAX_FILE_BYTES
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

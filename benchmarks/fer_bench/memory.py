@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from fer_bench import command
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
 

@@ -19,7 +19,7 @@ import typer
 
 from fer_bench import timing
 from fer_runtime import images
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.spec import InputSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -9,9 +9,8 @@ where an image's time goes, each part measured by itself on one core.
 from __future__ import annotations
 
 import csv
-import io
+import os
 import tempfile
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,11 +22,12 @@ import typer
 from fer_bench import timing
 from fer_runtime import images
 from fer_runtime.classifier import find_model
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.machine import usable_threads
 from fer_runtime.pipeline import Pipeline
+from fer_runtime.rows import Row
 from fer_runtime.session import Session
-from fer_runtime.sinks import CsvWriter, Sink
+from fer_runtime.sinks import open_sink
 from fer_runtime.sources import Files
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -95,19 +95,27 @@ def _parts(session: Session, names: list[str], batch_size: int, repeats: int) ->
     spec = session.spec.input
     encoded = [images.read(name) for name in names]
     rows = list(Pipeline(session, workers=1, batch_size=batch_size).run(Files(names)))
-    writer = CsvWriter(io.StringIO(), session.spec.labels, 3, True)
+    folder = tempfile.TemporaryDirectory()
+    output = os.path.join(folder.name, "rows.csv")
     parts = {
         "session": lambda: _session_alone(session, len(names), 1, batch_size),
         "decoding": lambda: [images.decode(data, spec) for data in encoded],
         "reading": lambda: [images.read(name) for name in names],
-        "CSV": lambda: deque(map(writer.rows, rows), maxlen=0),
+        "CSV": lambda: _write(rows, session.spec.labels, output),
     }
-    seconds = timing.medians(timing.alternate(parts, repeats))
+    with folder:
+        seconds = timing.medians(timing.alternate(parts, repeats))
     return {part: value / len(names) * 1e6 for part, value in seconds.items()}
 
 
+def _write(rows: list[list[Row]], labels: tuple[str, ...], output: str) -> None:
+    with open_sink(output, labels) as sink:
+        for batch in rows:
+            sink.write(batch)
+
+
 def _pipeline(session: Session, data: Path, workers: int, batch_size: int, output: Path) -> None:
-    with Sink(str(output), session.spec.labels) as sink:
+    with open_sink(str(output), session.spec.labels) as sink:
         for rows in Pipeline(session, workers=workers, batch_size=batch_size).run(Files([data])):
             sink.write(rows)
 

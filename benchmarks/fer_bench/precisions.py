@@ -17,7 +17,7 @@ import numpy.typing as npt
 import typer
 
 from fer_bench import engines
-from fer_runtime.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning, run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 BATCH = 32
@@ -40,8 +40,10 @@ def compare(
 
 def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
     """The figures by precision, in plain values."""
-    from fer_export import exporter, loading, runners, speed
-    from fer_export.proof import Options
+    from fer_export import exporter, loading
+    from fer_export.formats import runners
+    from fer_export.parity.checker import Options
+    from fer_export.precision import speed
     from fer_runtime import labelled, metrics
 
     evaluation = data / "validation"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_runtime.classifier import SHIPPED
-from fer_runtime.console import bound_spinning, progress_bar, run_app
+from fer_runtime.cli.console import bound_spinning, progress_bar, run_app
 from fer_runtime.machine import processor
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def ship(
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
     from fer_export import exporter, formats
-    from fer_export.proof import Options
+    from fer_export.parity.checker import Options
     from fer_train import checkpoint as checkpoints
     from fer_train import evaluate, models
 
@@ -74,7 +74,7 @@ def ship(
         skip_duplicates=True,
     )
     int8 = exporter.export(checkpoint, "onnx", path.with_suffix(".int8.onnx"), options)
-    assert int8.proof.reduced is not None
+    assert int8.verification.reduced is not None
     for written in (path, int8.path):
         exporter.report_path(written).unlink()  # the verdict stands in the file too
     spec = formats.read_spec(path)
@@ -89,7 +89,7 @@ def ship(
         path.stat().st_size,
         # Its sizes are those before the verdicts were written into the files.
         replace(
-            int8.proof.reduced,
+            int8.verification.reduced,
             bytes={"fp32": path.stat().st_size, "int8": int8.path.stat().st_size},
         ),
     )
@@ -173,7 +173,7 @@ def _calibration(figures: Figures) -> str:
 
 
 def _precisions(reduced: Reduced) -> str:
-    from fer_export.report import precision_rows
+    from fer_export.report.text import precision_rows
 
     lines = [f"| | {' | '.join(reduced.bytes)} |", "|---|" + "---:|" * len(reduced.bytes)]
     lines += [f"| {' | '.join(row)} |" for row in precision_rows(reduced)]

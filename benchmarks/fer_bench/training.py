@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from fer_bench import engines
-from fer_runtime.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning, run_app
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -63,7 +63,7 @@ def measure(
     ours, plain, waits = [], [], []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as folder:
-            result = fit.run(part, Path(folder) / "run", recipe, fit.Leg(show=False))
+            result = fit.run(part, Path(folder) / "run", recipe, fit.RunOptions(show=False))
         assert result is not None
         ours.append(result.history[0]["images_per_second"])
         started = time.perf_counter()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fer_export import inputs, inspect, runners, to_onnx
+from fer_export import inspection
+from fer_export.formats import runners, to_onnx
+from fer_export.parity import inputs
 from fer_export.work_folder import WorkFolder
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import ModelSpec
@@ -24,7 +26,7 @@ def attach_spec(file: Path, spec: ModelSpec, output: Path) -> None:
         ModelFileError: not ONNX, or at odds with the spec (tensor name, layout, channels, labels).
         DataError: the output cannot be written.
     """
-    found = inspect.inspect(file)
+    found = inspection.inspect(file)
     if found.kind != "ONNX":
         raise ModelFileError(f"{file} is a {found.kind}; a spec is attached to ONNX files.")
     if found.facts["external_data"]:

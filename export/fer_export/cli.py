@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_export import options
-from fer_runtime.console import EXIT_HELP, bound_spinning, refuse_overwriting, run_app
+from fer_runtime.cli.console import EXIT_HELP, bound_spinning, refuse_overwriting, run_app
 
 if TYPE_CHECKING:
     from fer_export.exporter import Exported
-    from fer_export.proof import Proof
-    from fer_export.report_page import Entry
+    from fer_export.parity.checker import Verification
+    from fer_export.report.page import Entry
 
 app = typer.Typer(
     add_completion=False,
@@ -89,17 +89,17 @@ def verify(
 
     Loading TorchScript can execute code inside the file.
     """
-    from fer_export.report_page import Entry
-    from fer_export.verification import verify as verify_artefact
+    from fer_export.parity.verify import verify as verify_artefact
+    from fer_export.report.page import Entry
 
     refuse_overwriting(chosen["report"], [checkpoint, artefact], "--report")
-    proof = verify_artefact(
-        checkpoint, artefact, options.judging(chosen), foreign=options.foreign(chosen),
+    verification = verify_artefact(
+        checkpoint, artefact, options.judging(chosen), description=options.description(chosen),
         provider=provider, say=_say,
     )  # fmt: skip
-    _show(proof, f"{artefact} against {checkpoint}", chosen["as_json"])
-    _write_page(chosen["report"], checkpoint, [Entry(artefact.name, artefact, proof)])
-    raise typer.Exit(0 if proof else PARITY_FAILED)
+    _show(verification, f"{artefact} against {checkpoint}", chosen["as_json"])
+    _write_page(chosen["report"], checkpoint, [Entry(artefact.name, artefact, verification)])
+    raise typer.Exit(0 if verification else PARITY_FAILED)
 
 
 @app.command("attach-spec")
@@ -130,14 +130,14 @@ def inspect(
     """Show what a model file holds; nothing in it is executed."""
     from rich.console import Console
 
-    from fer_export import inspect as inspection
-    from fer_export import report
+    from fer_export import inspection
+    from fer_export.report import text
 
     found = inspection.inspect(file)
     if as_json:
         print(json.dumps(found.to_dict(), indent=2))
     else:
-        Console().print(report.inspection_table(found))
+        Console().print(text.inspection_table(found))
 
 
 def main() -> None:
@@ -150,10 +150,10 @@ def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) ->
     """Export to each format in turn; the page is written whether parity holds or not."""
     from fer_export import exporter
     from fer_export.formats import FORMATS
-    from fer_export.proof import FailedProofError
-    from fer_export.report_page import Entry
+    from fer_export.parity.checker import VerificationError
+    from fer_export.report.page import Entry
 
-    judging, foreign = options.judging(chosen), options.foreign(chosen)
+    judging, description = options.judging(chosen), options.description(chosen)
     output, entries = chosen["output"], []
     refuse_overwriting(output, [checkpoint])
     refuse_overwriting(chosen["report"], [checkpoint], "--report")
@@ -162,38 +162,40 @@ def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) ->
             target = output
             if output and len(formats) > 1:
                 target = output / f"{checkpoint.stem}{FORMATS[name].ending}"
-            done = exporter.export(checkpoint, name, target, judging, foreign=foreign, say=_say)
-            entries.append(Entry(done.path.name, done.path, done.proof))
+            done = exporter.export(
+                checkpoint, name, target, judging, description=description, say=_say
+            )
+            entries.append(Entry(done.path.name, done.path, done.verification))
             _tell(done, checkpoint, chosen["as_json"])
-    except FailedProofError as error:
-        entries.append(Entry(f"{name}: failed, not written", None, error.proof))
+    except VerificationError as error:
+        entries.append(Entry(f"{name}: failed, not written", None, error.verification))
         raise
     finally:
         _write_page(chosen["report"], checkpoint, entries)
 
 
 def _tell(done: Exported, checkpoint: Path, as_json: bool) -> None:
-    _show(done.proof, f"{done.path} against {checkpoint}", as_json)
+    _show(done.verification, f"{done.path} against {checkpoint}", as_json)
     size = done.path.stat().st_size
     _say(f"wrote {done.path} ({size:,} bytes) and {done.report_path}")
 
 
-def _show(proof: Proof, title: str, as_json: bool) -> None:
+def _show(verification: Verification, title: str, as_json: bool) -> None:
     from rich.console import Console
 
-    from fer_export.report import parity_table
+    from fer_export.report.text import parity_table
 
     if as_json:
-        print(json.dumps(proof.to_dict(), indent=2))
+        print(json.dumps(verification.to_dict(), indent=2))
     else:
-        Console().print(parity_table(proof, title))
+        Console().print(parity_table(verification, title))
 
 
 def _write_page(target: Path | None, checkpoint: Path, entries: Sequence[Entry]) -> None:
     if target and entries:
-        from fer_export import report_page
+        from fer_export.report import page
 
-        report_page.write(target, checkpoint, entries)
+        page.write(target, checkpoint, entries)
         _say(f"wrote {target}")
 
 

@@ -17,11 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_export import inputs, parity, precision, to_onnx
-from fer_export.formats import FORMATS, Format
-from fer_export.loading import Foreign, load
+from fer_export import parity, precision
+from fer_export.formats import FORMATS, Format, to_onnx
+from fer_export.loading import ModelDescription, load
+from fer_export.parity import inputs
+from fer_export.parity.checker import (
+    Options,
+    ParityChecker,
+    Say,
+    Verification,
+    VerificationError,
+    parity_inputs,
+)
 from fer_export.precision import PRECISIONS, Precision
-from fer_export.proof import FailedProofError, Judge, Options, Proof, Say, parity_inputs
 from fer_export.work_folder import WorkFolder
 from fer_runtime.errors import DataError, ParityError
 from fer_runtime.spec import ModelSpec
@@ -30,16 +38,16 @@ from fer_train.models import Deployable
 
 @dataclass(frozen=True)
 class Exported:
-    """A finished artefact, its report beside it, and the proof."""
+    """A finished artefact, its report beside it, and the verification."""
 
     path: Path
     report_path: Path
-    proof: Proof
+    verification: Verification
 
     @property
     def report(self) -> parity.ParityReport:
         """The comparison with PyTorch."""
-        return self.proof.report
+        return self.verification.report
 
 
 def export(
@@ -48,13 +56,13 @@ def export(
     output: Path | None = None,
     options: Options | None = None,
     *,
-    foreign: Foreign | None = None,
+    description: ModelDescription | None = None,
     say: Say = lambda _: None,
 ) -> Exported:
     """Export a checkpoint with proof of parity on noise and, if given, the images of a folder.
 
     `output` defaults to the checkpoint's name with the format's ending (`best.int8.onnx`). Writes
-    `output` and `output.parity.json`. `foreign` says what a file without a spec of its own does
+    `output` and `output.parity.json`. `description` says what a file without a spec of its own does
     not.
 
     Raises:
@@ -68,7 +76,7 @@ def export(
     if not target.is_dir() and target.suffix != chosen.ending:
         # What reads it goes by the ending; and `-o best.pt` would put it in the checkpoint's place.
         raise DataError(f"{target}: the name of {format_name}'s file ends in {chosen.ending}.")
-    loaded = load(checkpoint, foreign)
+    loaded = load(checkpoint, description)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
     batches = list(parity_inputs(spec, options.images))
@@ -77,20 +85,20 @@ def export(
         draft = folder / f"model{chosen.ending}"
         say(f"converting to {format_name}")
         _convert(chosen, deployable, spec, draft, options)
-        judge = Judge(deployable, spec, batches, options, say)
-        proof = judge.here(chosen, draft, PRECISIONS["fp32"])
-        if proof and wanted.name != "fp32":
+        checker = ParityChecker(deployable, spec, batches, options, say)
+        verification = checker.check_all_providers(chosen, draft, PRECISIONS["fp32"])
+        if verification and wanted.name != "fp32":
             full, draft = draft, folder / f"model{wanted.infix}{chosen.ending}"
             reduced = precision.reduce(
                 wanted.name, full, draft, spec, batches, calibration=options.calibration,
                 evaluation=options.evaluation, skip_duplicates=options.skip_duplicates, say=say,
             )  # fmt: skip
-            proof = judge.here(chosen, draft, wanted, reduced)
-        if not proof:
-            raise FailedProofError(_explain(target, proof.report), proof)
-        _embed_verdict(chosen, draft, spec, proof, batches)
-        _publish(draft, target, proof)
-    return Exported(target, report_path(target), proof)
+            verification = checker.check_all_providers(chosen, draft, wanted, reduced)
+        if not verification:
+            raise VerificationError(_explain(target, verification.report), verification)
+        _embed_verdict(chosen, draft, spec, verification, batches)
+        _publish(draft, target, verification)
+    return Exported(target, report_path(target), verification)
 
 
 def report_path(artefact: Path) -> Path:
@@ -131,13 +139,13 @@ def _embed_verdict(
     chosen: Format,
     draft: Path,
     spec: ModelSpec,
-    proof: Proof,
+    verification: Verification,
     batches: Sequence[inputs.InputBatch],
 ) -> None:
     """Write the verdict into the draft, reopen it, and require the same weights and outputs."""
     before, outputs = chosen.sha256(draft), _outputs(chosen, draft, batches)
     verdict = {
-        **proof.summary(),
+        **verification.summary(),
         "artefact_sha256": before,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
@@ -156,10 +164,10 @@ def _outputs(
     return [run(batch.pixels)["logits"] for batch in batches[: len(inputs.BATCH_SIZES)]]
 
 
-def _publish(draft: Path, target: Path, proof: Proof) -> None:
+def _publish(draft: Path, target: Path, verification: Verification) -> None:
     """Give report and artefact their names, the artefact last."""
     draft_report = draft.with_name("parity.json")
-    draft_report.write_text(json.dumps(proof.to_dict(), indent=2) + "\n", encoding="utf-8")
+    draft_report.write_text(json.dumps(verification.to_dict(), indent=2) + "\n", encoding="utf-8")
     os.replace(draft_report, report_path(target))
     os.replace(draft, target)
 

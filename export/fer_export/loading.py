@@ -27,7 +27,7 @@ PICKLED = "would execute code, so it is refused; say --trust-pickle if you trust
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ModelDescription:
     """What a file that is not ours does not say: the net, its labels and its input.
 
     `net_args` are the architecture's own arguments; `image_size` is (height, width).
@@ -97,39 +97,43 @@ class Loaded:
         return wrapped.eval()
 
 
-def load(path: Path, foreign: Foreign | None = None) -> Loaded:
-    """A checkpoint of ours, or weights of another kind with what `foreign` says about them.
+def load(path: Path, description: ModelDescription | None = None) -> Loaded:
+    """A checkpoint of ours, or weights of another kind with what `description` says about them.
 
     Weights are a state dict, a Lightning or other training checkpoint that holds one, a
     `.safetensors` file, or (with `trust_pickle`) a pickled module.
 
     Raises:
         ModelFileError: an unusable file, or weights that do not fit the architecture.
-        ModelSpecError: `foreign` lacks something, or contradicts the checkpoint's own spec.
+        ModelSpecError: `description` lacks something, or contradicts the checkpoint's own spec.
     """
-    foreign = foreign or Foreign()
-    content = _read(path, foreign.trust_pickle)
+    description = description or ModelDescription()
+    content = _read(path, description.trust_pickle)
     if isinstance(content, Mapping) and {"spec", "state_dict"} <= set(content):
-        if foreign.named():
+        if description.named():
             raise ModelSpecError(
-                f"{path} carries its own spec; leave {', '.join(foreign.named())} away."
+                f"{path} carries its own spec; leave {', '.join(description.named())} away."
             )
-        ours = checkpoints.load(path, factory=foreign.architecture)
+        ours = checkpoints.load(path, factory=description.architecture)
         return Loaded(ours.spec, ours.net())
-    if not foreign.named() and foreign.architecture is None and not isinstance(content, nn.Module):
+    if (
+        not description.named()
+        and description.architecture is None
+        and not isinstance(content, nn.Module)
+    ):
         keys = ", ".join(map(str, list(content)[:SHOWN]))
         raise ModelFileError(
             f"{path} holds no ModelSpec beside its weights ({keys} …). Say what they are: "
             "--architecture resnet18 (or timm:NAME, or package.module:factory) --labels labels.txt "
             "--image-size 64 --channels 3 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25."
         )
-    spec = foreign.spec()
+    spec = description.spec()
     if isinstance(content, nn.Module):
         net = content
     else:
-        net = _build(foreign, spec)
-        _fill(net, _state_dict(content, path), path, foreign)
-    models.check(net.eval(), foreign.architecture or path.name, spec.input, len(spec.labels))
+        net = _build(description, spec)
+        _fill(net, _state_dict(content, path), path, description)
+    models.check(net.eval(), description.architecture or path.name, spec.input, len(spec.labels))
     weights = checkpoints.state_sha256(net.state_dict())
     return Loaded(spec.replace(provenance=Provenance(weights_sha256=weights)), net.eval())
 
@@ -222,14 +226,16 @@ def _state_dict(content: Any, path: Path) -> Mapping[str, torch.Tensor]:
     )
 
 
-def _build(foreign: Foreign, spec: ModelSpec) -> nn.Module:
-    if foreign.architecture is None:
+def _build(description: ModelDescription, spec: ModelSpec) -> nn.Module:
+    if description.architecture is None:
         raise ModelSpecError("--architecture must be said: the file holds weights without a net.")
-    return models.build(foreign.architecture, spec.input, len(spec.labels), spec.architecture_args)
+    return models.build(
+        description.architecture, spec.input, len(spec.labels), spec.architecture_args
+    )
 
 
 def _fill(
-    net: nn.Module, weights: Mapping[str, torch.Tensor], path: Path, foreign: Foreign
+    net: nn.Module, weights: Mapping[str, torch.Tensor], path: Path, description: ModelDescription
 ) -> None:
     """Load weights whose keys may carry a prefix (`module.`, `model.` …) or auxiliary heads."""
     expected = net.state_dict()
@@ -244,7 +250,7 @@ def _fill(
         if k in own and own[k].shape != v.shape
     ]
     if missing or unexpected or shapes:
-        raise ModelFileError(_mismatch(path, foreign, expected, missing, unexpected, shapes))
+        raise ModelFileError(_mismatch(path, description, expected, missing, unexpected, shapes))
     # Into the net's own state dict: it carries the versions that some modules load by.
     expected.update({k: v for k, v in own.items() if k in expected})
     net.load_state_dict(expected)
@@ -269,26 +275,26 @@ def _auxiliary(key: str) -> bool:
 
 def _mismatch(
     path: Path,
-    foreign: Foreign,
+    description: ModelDescription,
     expected: Mapping[str, torch.Tensor],
     missing: Sequence[str],
     unexpected: Sequence[str],
     shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
 ) -> str:
     """What does not fit, the first few of each kind, and the likeliest cause."""
-    lines = [f"The weights in {path} do not fit {foreign.architecture}:"]
+    lines = [f"The weights in {path} do not fit {description.architecture}:"]
     for title, names in (("missing", missing), ("not part of the net", unexpected)):
         if names:
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             lines.append(f"  {title}: {', '.join(names[:SHOWN])}{more}")
     for name, found, wanted in shapes[:SHOWN]:
         lines.append(f"  {name} is {found} in the file, {wanted} in the net")
-    lines.append(_cause(foreign, expected, missing, shapes))
+    lines.append(_cause(description, expected, missing, shapes))
     return "\n".join(lines)
 
 
 def _cause(
-    foreign: Foreign,
+    description: ModelDescription,
     expected: Mapping[str, torch.Tensor],
     missing: Sequence[str],
     shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from fer_export.loading import Foreign
-    from fer_export.proof import Options
+    from fer_export.loading import ModelDescription
+    from fer_export.parity.checker import Options
 
 Group = dict[str, tuple[Any, Any]]
 """Parameter -> (its annotated type, its default)."""
@@ -220,23 +220,23 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
 
 def judging(chosen: dict[str, Any]) -> Options:
     """The exporter's Options of what a command was told."""
-    from fer_export.proof import Options
+    from fer_export.parity.checker import Options
 
     names = [name for name in Options.__dataclass_fields__ if chosen.get(name) is not None]
     return Options(**{name: chosen[name] for name in names})
 
 
-def foreign(chosen: dict[str, Any]) -> Foreign:
+def description(chosen: dict[str, Any]) -> ModelDescription:
     """What was said of a file that carries no spec.
 
     Raises:
         typer.BadParameter: a value that is none.
     """
-    from fer_export.loading import Foreign, labels_from
+    from fer_export.loading import ModelDescription, labels_from
 
     size, labels = chosen["image_size"], chosen["labels"]
     height, _, width = (size or "").lower().partition("x")
-    return Foreign(
+    return ModelDescription(
         architecture=chosen["architecture"],
         labels=labels_from(labels) if labels else (),
         image_size=(_whole(height), _whole(width or height)) if size else None,

@@ -9,7 +9,6 @@ import pytest
 
 from fer_bench import by_hand, demo, end_to_end, engines, precisions
 from fer_bench.artefacts import Artefacts
-from fer_export import quantize
 from fer_runtime import images
 from fer_train import checkpoint
 

@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from fer_bench.artefacts import Artefacts
-from fer_export import attach, inspect
+from fer_export import attach, inspection
 from fer_export.cli import app
 from fer_runtime.classifier import Classifier
 from fer_runtime.errors import ModelFileError
@@ -83,7 +83,7 @@ def test_weights_in_other_files_are_named_and_not_opened(file: Path, tmp_path: P
     pair = tensor.external_data.add()
     pair.key, pair.value = "location", "../../../etc/passwd"
     file.write_bytes(model.SerializeToString())
-    assert inspect.inspect(file).facts["external_data"] == ["../../../etc/passwd"]
+    assert inspection.inspect(file).facts["external_data"] == ["../../../etc/passwd"]
     with pytest.raises(ModelFileError, match=r"keeps weights in other files \(\.\./\.\./"):
         attach.attach_spec(file, SPEC, tmp_path / "out.onnx")
 

@@ -14,9 +14,10 @@ import pytest
 import torch
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, formats, inspect, parity, to_onnx, to_torchscript
-from fer_export.proof import Options
-from fer_export.verification import verify
+from fer_export import exporter, formats, inspection, parity
+from fer_export.formats import to_onnx, to_torchscript
+from fer_export.parity.checker import Options
+from fer_export.parity.verify import verify
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.session import Session
 from fer_runtime.spec import METADATA_KEY
@@ -50,7 +51,7 @@ def test_artefact_carries_spec_and_verdict(exported: Artefacts, name: str) -> No
 
 def test_onnx_graph_is_what_the_design_says(exported: Artefacts) -> None:
     model = onnx.load(exported.onnx)
-    found = inspect.inspect(exported.onnx)
+    found = inspection.inspect(exported.onnx)
     assert found.facts["inputs"] == ["images: uint8 (batch, 1, 48, 48)"]
     assert found.facts["outputs"] == ["logits: float (batch, 7)", "probabilities: float (batch, 7)"]
     assert not any(entry.external_data for entry in model.graph.initializer)
@@ -172,10 +173,10 @@ def test_inspecting_executes_nothing(exported: Artefacts, monkeypatch: pytest.Mo
         raise AssertionError("loaded")
 
     monkeypatch.setattr(torch.jit, "load", executed)
-    found = inspect.inspect(exported.torchscript)
+    found = inspection.inspect(exported.torchscript)
     assert found.kind == "TorchScript" and found.spec is not None
     state_dict = checkpoint.load(exported.checkpoint).state_dict
-    facts = inspect.inspect(exported.checkpoint).facts
+    facts = inspection.inspect(exported.checkpoint).facts
     assert facts["parameters"] == sum(tensor.numel() for tensor in state_dict.values())
 
 
@@ -187,7 +188,7 @@ def test_broken_artefacts_are_refused_in_words(
     broken = tmp_path / f"model.{ending}"
     broken.write_bytes(content)
     with pytest.raises(ModelFileError, match=f"model.{ending}"):
-        inspect.inspect(broken)
+        inspection.inspect(broken)
     with pytest.raises(ModelFileError, match=f"model.{ending}"):
         verify(exported.checkpoint, broken)
 
@@ -207,7 +208,7 @@ def test_truncated_artefacts_are_refused_in_words(
 def test_foreign_zip_is_no_model(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photos/a.txt", "hello")
-    assert inspect.inspect(tmp_path / "photos.zip").kind == "unknown zip archive"
+    assert inspection.inspect(tmp_path / "photos.zip").kind == "unknown zip archive"
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)

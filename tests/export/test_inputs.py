@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_export import inputs
+from fer_export.parity import inputs
 from fer_runtime.spec import InputSpec
 
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from fer_bench.artefacts import Artefacts
 from fer_export import formats, loading
 from fer_export.cli import app
-from fer_export.loading import Foreign
+from fer_export.loading import ModelDescription
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.session import Session
 from fer_train import checkpoint
@@ -24,12 +24,12 @@ LABELS = ("calm", "cross", "glad")
 NET = "squeezenet1_1"
 
 
-def foreign(**changes: Any) -> Foreign:
+def description(**changes: Any) -> ModelDescription:
     values: dict[str, Any] = {
         "architecture": NET, "labels": LABELS, "image_size": (64, 64), "channels": 3,
         "mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25),
     }  # fmt: skip
-    return Foreign(**{**values, **changes})
+    return ModelDescription(**{**values, **changes})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_state_dict_whatever_its_keys_begin_with(
     net: nn.Module, tmp_path: Path, prefix: str
 ) -> None:
     torch.save({f"{prefix}{k}": v for k, v in net.state_dict().items()}, tmp_path / "w.pth")
-    assert_same(loading.load(tmp_path / "w.pth", foreign()), net)
+    assert_same(loading.load(tmp_path / "w.pth", description()), net)
 
 
 def test_lightning_and_training_checkpoints(net: nn.Module, tmp_path: Path) -> None:
@@ -65,26 +65,26 @@ def test_lightning_and_training_checkpoints(net: nn.Module, tmp_path: Path) -> N
         "pytorch-lightning_version": "2.6.0", "optimizer_states": [{"state": {}}],
     }  # fmt: skip
     torch.save(lightning, tmp_path / "last.ckpt")
-    assert_same(loading.load(tmp_path / "last.ckpt", foreign()), net)
+    assert_same(loading.load(tmp_path / "last.ckpt", description()), net)
     torch.save({"model_state_dict": net.state_dict(), "epoch": 3}, tmp_path / "loop.pt")
-    assert_same(loading.load(tmp_path / "loop.pt", foreign()), net)
+    assert_same(loading.load(tmp_path / "loop.pt", description()), net)
 
 
 def test_safetensors(net: nn.Module, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
     save_file(net.state_dict(), tmp_path / "w.safetensors")
-    assert_same(loading.load(tmp_path / "w.safetensors", foreign()), net)
+    assert_same(loading.load(tmp_path / "w.safetensors", description()), net)
     (tmp_path / "bad.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(ModelFileError, match="cannot be read as safetensors"):
-        loading.load(tmp_path / "bad.safetensors", foreign())
+        loading.load(tmp_path / "bad.safetensors", description())
 
 
 def test_pickled_module_only_if_trusted(net: nn.Module, tmp_path: Path) -> None:
     torch.save(net, tmp_path / "net.pt")
     with pytest.raises(ModelFileError, match=r"would execute code.*say --trust-pickle"):
-        loading.load(tmp_path / "net.pt", foreign())
-    assert_same(loading.load(tmp_path / "net.pt", foreign(trust_pickle=True)), net)
+        loading.load(tmp_path / "net.pt", description())
+    assert_same(loading.load(tmp_path / "net.pt", description(trust_pickle=True)), net)
 
 
 class Hostile:
@@ -105,7 +105,7 @@ def test_hostile_pickle_executes_nothing(tmp_path: Path, new_format: bool) -> No
         _use_new_zipfile_serialization=new_format,
     )  # fmt: skip
     with pytest.raises(ModelFileError, match="would execute code"):
-        loading.load(tmp_path / "w.pt", foreign())
+        loading.load(tmp_path / "w.pt", description())
     assert not marker.exists()
 
 
@@ -113,7 +113,7 @@ def test_checkpoint_of_ours_speaks_for_itself(exported: Artefacts) -> None:
     found = loading.load(exported.checkpoint)
     assert found.spec == checkpoint.load(exported.checkpoint).spec
     with pytest.raises(ModelSpecError, match="carries its own spec; leave --channels away"):
-        loading.load(exported.checkpoint, Foreign(channels=3))
+        loading.load(exported.checkpoint, ModelDescription(channels=3))
 
 
 def test_weights_without_a_description_say_what_to_do(net: nn.Module, tmp_path: Path) -> None:
@@ -121,9 +121,9 @@ def test_weights_without_a_description_say_what_to_do(net: nn.Module, tmp_path: 
     with pytest.raises(ModelFileError, match=r"holds no ModelSpec.*--architecture resnet18"):
         loading.load(tmp_path / "w.pt")
     with pytest.raises(ModelSpecError, match=r"so --labels, --image-size, --std must be said"):
-        loading.load(tmp_path / "w.pt", foreign(labels=(), image_size=None, std=()))
+        loading.load(tmp_path / "w.pt", description(labels=(), image_size=None, std=()))
     with pytest.raises(ModelSpecError, match="--architecture must be said"):
-        loading.load(tmp_path / "w.pt", foreign(architecture=None))
+        loading.load(tmp_path / "w.pt", description(architecture=None))
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_mismatch_names_the_likely_cause(
 ) -> None:
     torch.save(net.state_dict(), tmp_path / "w.pt")
     with pytest.raises((ModelFileError, ModelSpecError), match=message):
-        loading.load(tmp_path / "w.pt", foreign(**changes))
+        loading.load(tmp_path / "w.pt", description(**changes))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"<html></html>", b"PK\x03\x04 no zip"])
 def test_other_files_are_no_weights(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"w\.pt"):
-        loading.load(tmp_path / "w.pt", foreign())
+        loading.load(tmp_path / "w.pt", description())
 
 
 def test_published_net_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_published_net_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
     torch.manual_seed(0)
     net = torchvision_models.resnet18(num_classes=3).eval()
     torch.save(net.state_dict(), tmp_path / "w.pt")
-    found = loading.load(tmp_path / "w.pt", foreign(architecture="resnet18"))
+    found = loading.load(tmp_path / "w.pt", description(architecture="resnet18"))
     assert_same(found, net)
     assert found.spec.architecture_args == {"small_input": False}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fer_export import inputs
-from fer_export.parity import Batch, ChangedLabel, ParityReport, compare
+from fer_export.parity import Batch, ChangedLabel, ParityReport, compare, inputs
 from fer_runtime.spec import InputSpec
 
 LABELS = ("a", "b", "c")

@@ -14,9 +14,12 @@ import torch
 from PIL import Image
 
 from fer_bench.artefacts import Artefacts
-from fer_export import accuracy, exporter, formats, inputs, precision, quantize, runners, to_half
-from fer_export.proof import Options
-from fer_export.verification import verify
+from fer_export import exporter, formats, precision
+from fer_export.formats import runners
+from fer_export.parity import inputs
+from fer_export.parity.checker import Options
+from fer_export.parity.verify import verify
+from fer_export.precision import accuracy, half, int8
 from fer_runtime import images, labelled
 from fer_runtime.classifier import Classifier
 from fer_runtime.errors import DataError, ParityError
@@ -68,7 +71,7 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
     assert verdict["accuracy"]["fp32"]["macro_f1"] == 1.0
     assert verdict["accuracy"]["int8"]["macro_f1"] >= 0.995
     report = json.loads(done.report_path.read_text("utf-8"))
-    assert {each["method"] for each in report["candidates"]} == set(quantize.METHODS)
+    assert {each["method"] for each in report["candidates"]} == set(int8.METHODS)
     assert report["images_per_second"]["int8"] > 0
     # Weights are a quarter; a net as small as this one has as much again in names.
     assert report["bytes"]["int8"] < 0.4 * report["bytes"]["fp32"]
@@ -107,7 +110,7 @@ def test_int8_that_breaks_the_model_leaves_no_file(
     monkeypatch.setattr(accuracy, "measure", broken)
     with pytest.raises(ParityError, match=r"macro-F1 is 1\.0000 in fp32, and at best 0\.1500"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
-    assert len(calls) == 1 + 2 * len(quantize.METHODS), "first and last in float is tried too"
+    assert len(calls) == 1 + 2 * len(int8.METHODS), "first and last in float is tried too"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,7 +122,7 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
     def fragile(run: runners.Runner, known: labelled.Labelled, spec: object) -> accuracy.Figures:
         found = original(run, known, spec)  # type: ignore[arg-type]
         calls.append(found)
-        whole = 1 < len(calls) <= 1 + len(quantize.METHODS)
+        whole = 1 < len(calls) <= 1 + len(int8.METHODS)
         return accuracy.Figures(found.images, 0.2, 0.15, (0.1, 0.2)) if whole else found
 
     calls: list[accuracy.Figures] = []
@@ -148,11 +151,11 @@ def test_calibration_in_the_evaluation_set_is_refused(
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
     spec = formats.read_spec(exported.onnx)
     known = labelled.read(sure, spec.labels)
-    batches = quantize.calibration_batches(folder, known, spec, skip_duplicates=True)
+    batches = int8.calibration_batches(folder, known, spec, skip_duplicates=True)
     names = [name for batch in batches for name in batch.names]
     assert len(names) == 140 and not any("another name" in name for name in names)
     with pytest.raises(DataError, match="every image there is in the evaluation set"):
-        quantize.calibration_batches(sure, known, spec, skip_duplicates=True)
+        int8.calibration_batches(sure, known, spec, skip_duplicates=True)
 
 
 def test_int8_says_which_folders_it_needs(exported: Artefacts, tmp_path: Path) -> None:
@@ -191,7 +194,10 @@ def test_fp16_holds_half_floats_and_keeps_its_signature(
     halves = [e for e in model.graph.initializer if e.data_type == onnx.TensorProto.FLOAT16]
     assert len(halves) >= 8
     assert done.report.agreement >= 0.995 and 1e-5 < done.report.smallest_tolerance < 0.05
-    assert done.proof.reduced is not None and set(done.proof.reduced.figures) == {"fp32", "fp16"}
+    assert done.verification.reduced is not None and set(done.verification.reduced.figures) == {
+        "fp32",
+        "fp16",
+    }
     assert verify(source, done.path, Options(images=dataset / "test"))
     probabilities = runners.onnx(done.path)(np.zeros((2, 1, 48, 48), np.uint8))["probabilities"]
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
@@ -260,11 +266,11 @@ def expect_labels() -> Callable[[], tuple[str, ...]]:
 
 
 def test_largest_value_names_its_node(exported: Artefacts, tmp_path: Path) -> None:
-    from fer_export import graph
+    from fer_export.formats import graph
 
     dark = inputs.InputBatch(("dark",), np.zeros((1, 1, 48, 48), np.uint8))
     white = inputs.InputBatch(tuple("abcde"), np.full((5, 1, 48, 48), 255, np.uint8))
     value, node, image = graph.largest_value(exported.onnx, [dark, white], tmp_path)
     assert value >= 255 and node and image == "a" and list(tmp_path.iterdir()) == []
-    assert np.finfo(np.float16).max / 2 > to_half.LARGEST
+    assert np.finfo(np.float16).max / 2 > half.LARGEST
     assert torch.finfo(torch.float16).max == np.finfo(np.float16).max

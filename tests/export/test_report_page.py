@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import html.parser
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, report_page
+from fer_export import exporter
 from fer_export.parity import Batch, compare
-from fer_export.proof import Options, Proof
-from fer_export.report_page import Entry
+from fer_export.parity.checker import Options, Verification
+from fer_export.report import page as report_page
+from fer_export.report.html import Page
+from fer_export.report.page import Entry
 from fer_runtime.errors import DataError
-from fer_runtime.page import Page
 
 
-class Reader(html.parser.HTMLParser):
+class Reader(HTMLParser):
     """Collects what a browser would fetch or run, the open tags, and the text."""
 
     VOID = ("meta", "img")
@@ -61,7 +62,7 @@ def test_page_of_an_export_is_whole_and_self_contained(
     options = Options(images=dataset / "test", precision="fp16", evaluation=dataset / "test")
     done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
     target = tmp_path / "report.html"
-    report_page.write(target, exported.checkpoint, [Entry("m.onnx", done.path, done.proof)])
+    report_page.write(target, exported.checkpoint, [Entry("m.onnx", done.path, done.verification)])
     found = read(target.read_text("utf-8"))
     for words in (
         "Passed: every artefact", "same top-1", "smallest tolerance that would have passed",
@@ -78,8 +79,10 @@ def test_changed_labels_are_shown_as_pictures() -> None:
     outputs = [{"logits": each, "probabilities": each} for each in (logits, swapped)]
     report = compare([Batch(("<b>.png", "y"), *outputs)], ("calm", "cross"))
     pixels = np.full((1, 4, 4), 128, np.uint8)
-    proof = Proof("fp32", report, None, {"<b>.png": pixels, "y": np.zeros((3, 4, 4), np.uint8)})
-    content = report_page.html(Path("best.pt"), [Entry("best.onnx: failed", None, proof)])
+    verification = Verification(
+        "fp32", report, None, {"<b>.png": pixels, "y": np.zeros((3, 4, 4), np.uint8)}
+    )
+    content = report_page.html(Path("best.pt"), [Entry("best.onnx: failed", None, verification)])
     found = read(content)
     assert found.tags.count("img") == 2
     assert "<b>.png: calm became cross" in found.text, "names are escaped"

@@ -14,21 +14,11 @@ from PIL import Image
 from torch import nn
 
 from fer_bench.artefacts import Artefacts
-from fer_export import (
-    departure,
-    exporter,
-    formats,
-    graph,
-    inputs,
-    loading,
-    proof,
-    runners,
-    to_exported_program,
-    to_onnx,
-    to_torchscript,
-)
-from fer_export.proof import Options
-from fer_export.verification import verify
+from fer_export import exporter, formats, loading
+from fer_export.formats import graph, runners, to_exported_program, to_onnx, to_torchscript
+from fer_export.parity import bisection, checker, inputs
+from fer_export.parity.checker import Options
+from fer_export.parity.verify import verify
 from fer_runtime import classifier as classifier_module
 from fer_runtime import images
 from fer_runtime import pipeline as pipeline_module
@@ -94,10 +84,10 @@ def test_bisect_of_equal_models_names_none(exported: Artefacts) -> None:
     loaded = loading.load(exported.checkpoint)
     pixels = next(iter(inputs.noise(loaded.spec.input))).pixels
     for artefact in (exported.onnx, exported.pt2):
-        found = departure.first(loaded.deployable(), loaded.spec, artefact, pixels, 1e-4)
+        found = bisection.first(loaded.deployable(), loaded.spec, artefact, pixels, 1e-4)
         assert found is None
     with pytest.raises(ModelFileError, match="carry no names"):
-        departure.first(loaded.deployable(), loaded.spec, exported.torchscript, pixels, 1e-4)
+        bisection.first(loaded.deployable(), loaded.spec, exported.torchscript, pixels, 1e-4)
 
 
 def test_bisect_at_export_stands_in_the_error(exported: Artefacts, tmp_path: Path) -> None:
@@ -137,7 +127,7 @@ def test_batchnorm_of_the_batch_is_named(exported: Artefacts) -> None:
             layer.running_mean = layer.running_var = None
     batches = list(inputs.noise(loaded.spec.input))
     run = runners.eager(loaded.deployable())
-    failures = proof._batch_failures(run, batches, [run(batch.pixels) for batch in batches])
+    failures = checker._batch_failures(run, batches, [run(batch.pixels) for batch in batches])
     assert len(failures) == 1 and "a BatchNorm without running statistics" in failures[0]
 
 
@@ -259,7 +249,7 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setattr(proof, "diagnose_cuda", list)
+    monkeypatch.setattr(verification, "diagnose_cuda", list)
     monkeypatch.setattr(runners, "onnx", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import typer
 
-from fer_runtime.console import run_app
+from fer_runtime.cli.console import run_app
 from fer_runtime.errors import DataError, FerError, ProviderError
 
 

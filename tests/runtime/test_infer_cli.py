@@ -21,8 +21,8 @@ from PIL import Image
 from fer_bench.artefacts import LABELS
 from fer_runtime import providers
 
-INFER = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
-DOCTOR = [sys.executable, "-c", "from fer_runtime.cli import doctor; doctor()"]
+INFER = [sys.executable, "-c", "from fer_runtime.cli.infer import main; main()"]
+DOCTOR = [sys.executable, "-c", "from fer_runtime.cli.doctor import main; main()"]
 Done = subprocess.CompletedProcess[bytes]
 Infer = Callable[..., Done]
 

@@ -80,7 +80,7 @@ def test_inference_runs_where_the_training_libraries_are_missing(
         BLOCK
         + "import fer_runtime\n"
         + "assert all(getattr(fer_runtime, name) is not None for name in fer_runtime.__all__)\n"
-        + "from fer_runtime.cli import infer\n"
+        + "from fer_runtime.cli.infer import main\n"
         + "infer()"
     )
     out = python(code, str(face), "--json", "--model", str(tiny_model), "--provider", "cpu")
@@ -116,7 +116,7 @@ def test_onnxruntime_reports_to_nobody(face: Path, tiny_model: Path, tmp_path: P
     home = tmp_path / "home"
     home.mkdir()
     variables = {key: v for key, v in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
-    command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
+    command = [sys.executable, "-c", "from fer_runtime.cli.infer import main; main()"]
     command += [str(face), "--model", str(tiny_model), "--provider", "cpu"]
     subprocess.run(command, env=variables | {"HOME": str(home)}, check=True, capture_output=True)
     assert list(home.rglob("*")) == []

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_runtime import parquet as module
-from fer_runtime import resume
 from fer_runtime.errors import DataError
-from fer_runtime.parquet import ParquetSink
 from fer_runtime.pipeline import Row
-from fer_runtime.sinks import Sink, open_sink
+from fer_runtime.sinks import Sink, open_sink, resume
+from fer_runtime.sinks import parquet as module
+from fer_runtime.sinks.parquet import ParquetSink
 from fer_runtime.sources import Item
 
 LABELS = ("calm", "loud")

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_runtime import resume
 from fer_runtime.errors import DataError
 from fer_runtime.pipeline import Row
-from fer_runtime.resume import Finished, Names, remaining, repair
-from fer_runtime.sinks import Sink
+from fer_runtime.sinks import Sink, resume
+from fer_runtime.sinks.resume import Finished, Names, remaining, repair
 from fer_runtime.sources import Item
 
 LABELS = ("calm", "loud")
@@ -160,7 +159,7 @@ def has_record(partial: Path) -> bool:
 
 
 def start(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", "from fer_runtime.cli import infer; infer()"]
+    command = [sys.executable, "-c", "from fer_runtime.cli.infer import main; main()"]
     return subprocess.Popen(
         [*command, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -28,7 +28,7 @@ from fer_runtime.errors import DataError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import checkpoint, models, plots
 from fer_train.cli import app
-from fer_train.fit import FitResult, Leg, fit
+from fer_train.fit import FitResult, fit
 from fer_train.module import FerModule
 from fer_train.recipe import MONITORS, Recipe
 
@@ -92,7 +92,7 @@ def test_background_a2_mean_of_the_wrong_length_is_named(dataset: Path, tmp_path
 
 
 def test_given_mean_and_std_stand_in_the_spec(dataset: Path, tmp_path: Path) -> None:
-    result = fit(dataset, tmp_path, small(epochs=1, mean="0.4", std="0.3"), Leg(show=False))
+    result = fit(dataset, tmp_path, small(epochs=1, mean="0.4", std="0.3"), RunOptions(show=False))
     assert result is not None
     found = checkpoint.load(result.best).spec.input
     assert (found.mean, found.std) == ((0.4,), (0.3,))
@@ -139,7 +139,7 @@ def test_background_b7_dropout_and_learning_rate_reach_the_net(grey: InputSpec) 
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """A short run with everything that a run leaves."""
-    result = fit(dataset, tmp_path_factory.mktemp("run"), SMALL, Leg(show=False))
+    result = fit(dataset, tmp_path_factory.mktemp("run"), SMALL, RunOptions(show=False))
     assert result is not None
     return result
 
@@ -164,7 +164,7 @@ def test_background_c3_trained_model_is_saved_exported_and_asked(
 def test_background_d1_best_checkpoint_by_any_metric(
     dataset: Path, tmp_path: Path, monitor: str
 ) -> None:
-    result = fit(dataset, tmp_path, small(monitor=monitor, lr=0.02), Leg(show=False))
+    result = fit(dataset, tmp_path, small(monitor=monitor, lr=0.02), RunOptions(show=False))
     assert result is not None
     choose = min if MONITORS[monitor] == "min" else max
     values = [row[monitor] for row in result.history]
@@ -256,7 +256,7 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) 
     finished = torch.load(output / "last.pt", weights_only=True)["epoch"] + 1
     assert json.loads((output / "metrics.json").read_text("utf-8"))["metrics"]["count"] == 70
     chosen = Recipe(architecture="simple_cnn", width=8, batch_size=20, epochs=100_000)
-    leg = Leg(resume=True, time_limit=timedelta(seconds=0.1), show=False)
+    leg = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
     result = fit(dataset, output, chosen, leg)
     assert result is not None and len(result.history) == finished + 1
 
@@ -290,7 +290,7 @@ def test_unreadable_images_stop_a_run_or_are_left_out(
         ):
             fit(root, tmp_path / "run", chosen)
         return
-    result = fit(root, tmp_path / "run", chosen, Leg(show=False))
+    result = fit(root, tmp_path / "run", chosen, RunOptions(show=False))
     assert result is not None
 
 

@@ -12,7 +12,7 @@ import torch
 from fer_runtime import metrics
 from fer_train import checkpoint, evaluate
 from fer_train.calibration import fit_temperature
-from fer_train.fit import Leg, fit
+from fer_train.fit import RunOptions, fit
 from fer_train.recipe import Recipe
 
 
@@ -44,7 +44,7 @@ def test_run_writes_its_temperature_into_the_spec(dataset: Path, tmp_path: Path)
     recipe = Recipe(
         architecture="simple_cnn", width=8, epochs=2, batch_size=20, fit_temperature=True
     )
-    result = fit(dataset, tmp_path / "run", recipe, Leg(show=False))
+    result = fit(dataset, tmp_path / "run", recipe, RunOptions(show=False))
     assert result is not None
     best = checkpoint.load(result.best)
     temperature = best.spec.temperature

@@ -12,7 +12,7 @@ from fer_bench import artefacts
 from fer_runtime.errors import DataError, ModelFileError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import checkpoint, models
-from fer_train.fit import FitResult, Leg, fit
+from fer_train.fit import FitResult, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
 
@@ -59,7 +59,7 @@ def test_teacher_is_no_part_of_the_weights(grey: InputSpec) -> None:
 def teacher(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     """A short run whose best.pt teaches."""
     recipe = Recipe(architecture="simple_cnn", width=8, epochs=2, batch_size=20)
-    result = fit(dataset, tmp_path_factory.mktemp("teacher"), recipe, Leg(show=False))
+    result = fit(dataset, tmp_path_factory.mktemp("teacher"), recipe, RunOptions(show=False))
     assert result is not None
     return result
 
@@ -75,7 +75,7 @@ def test_student_that_follows_alone_ends_nearer_to_its_teacher(
             architecture="simple_cnn", width=8, epochs=8, batch_size=20, lr=0.005, seed=5,
             optimizer="adam", monitor="val_loss", teacher=str(teacher.best), distillation=weight,
         )  # fmt: skip
-        result = fit(dataset, tmp_path / str(weight), recipe, Leg(show=False))
+        result = fit(dataset, tmp_path / str(weight), recipe, RunOptions(show=False))
         assert result is not None
         with torch.inference_mode():
             student = checkpoint.load(result.best).deployable()(images)[1]
@@ -118,7 +118,7 @@ def test_teacher_epochs_bring_the_same_batches_and_ask_no_more(
         architecture="simple_cnn", width=8, epochs=5, batch_size=20, teacher=str(teacher.best),
         teacher_epochs=2, mixup=0.2,
     )  # fmt: skip
-    assert fit(dataset, tmp_path / "run", recipe, Leg(show=False)) is not None
+    assert fit(dataset, tmp_path / "run", recipe, RunOptions(show=False)) is not None
     steps = len(seen) // 5
     assert questions == 2 * steps
     epochs = [asked[i * steps : (i + 1) * steps] for i in range(5)]
@@ -144,5 +144,5 @@ def test_wrong_teachers_are_named(teacher: FitResult, dataset: Path, tmp_path: P
     ):
         recipe = Recipe(**{**small, **changes}, teacher=str(path))
         with pytest.raises(kind, match=message):
-            fit(dataset, tmp_path / "run", recipe, Leg(show=False))
+            fit(dataset, tmp_path / "run", recipe, RunOptions(show=False))
         assert not (tmp_path / "run").exists()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from fer_runtime.errors import DataError
 from fer_train import checkpoint, evaluate
 from fer_train.cli import app
-from fer_train.fit import Leg, fit
+from fer_train.fit import RunOptions, fit
 from fer_train.recipe import Recipe
 
 SMALL = Recipe(architecture="simple_cnn", width=8, epochs=2, batch_size=20)
@@ -32,7 +32,7 @@ def leaky(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def best(leaky: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run on the leaky set."""
-    result = fit(leaky, tmp_path_factory.mktemp("run"), SMALL, Leg(show=False))
+    result = fit(leaky, tmp_path_factory.mktemp("run"), SMALL, RunOptions(show=False))
     assert result is not None
     return result.best
 
@@ -74,7 +74,7 @@ def test_test_split_of_a_run_whose_splits_were_made(dataset: Path, tmp_path: Pat
     root = tmp_path / "faces"
     root.symlink_to(dataset / "train")
     recipe = Recipe(**{**SMALL.to_dict(), "split": "0.6,0.2,0.2"})
-    result = fit(root, tmp_path / "run", recipe, Leg(show=False))
+    result = fit(root, tmp_path / "run", recipe, RunOptions(show=False))
     assert result is not None
     found = checkpoint.load(result.best)
     with pytest.raises(DataError, match=r"holds no test split; .* say --split-file split\.csv"):
@@ -82,12 +82,12 @@ def test_test_split_of_a_run_whose_splits_were_made(dataset: Path, tmp_path: Pat
     split, train = evaluate.load_split(found, root, "test", split_file=tmp_path / "run/split.csv")
     assert train is not None and len(split) == 28 and len(train) == 84
     again = Recipe(**{**SMALL.to_dict(), "split_file": str(tmp_path / "run/split.csv")})
-    repeated = fit(root, tmp_path / "again", again, Leg(show=False))
+    repeated = fit(root, tmp_path / "again", again, RunOptions(show=False))
     assert repeated is not None
     saved = [(tmp_path / run / "split.csv").read_text("utf-8") for run in ("run", "again")]
     assert saved[0] == saved[1]
     other = Recipe(**{**SMALL.to_dict(), "split": "0.6,0.2,0.2", "split_seed": 1})
-    assert fit(root, tmp_path / "other", other, Leg(show=False))
+    assert fit(root, tmp_path / "other", other, RunOptions(show=False))
     with pytest.raises(DataError, match="is not the split that this checkpoint was trained with"):
         evaluate.load_split(found, root, "test", split_file=tmp_path / "other/split.csv")
     with pytest.raises(DataError, match="no split 'dev'; they are train, validation, test"):

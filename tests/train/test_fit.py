@@ -17,7 +17,7 @@ import torch
 from fer_runtime.errors import DataError, ModelFileError
 from fer_train import checkpoint, data, evaluate
 from fer_train import fit as fitting
-from fer_train.fit import FitResult, Leg
+from fer_train.fit import FitResult
 from fer_train.recipe import Recipe
 
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
@@ -25,7 +25,7 @@ SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
 
 def fit(root: Path, output: Path, chosen: Recipe, **leg: Any) -> FitResult:
     """A run in this process, which therefore has a result."""
-    result = fitting.fit(root, output, chosen, Leg(**{"show": False, **leg}))
+    result = fitting.fit(root, output, chosen, RunOptions(**{"show": False, **leg}))
     assert result is not None
     return result
 
@@ -126,7 +126,7 @@ def write_and_die(path, history):
     os._exit(9)
 callbacks._write_history = write_and_die
 chosen = recipe.Recipe(net_args={json.dumps(SMALL)!r}, epochs=3, batch_size=20, augment="standard")
-fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, fit.Leg(show=False))
+fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, fit.RunOptions(show=False))
 """
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
 

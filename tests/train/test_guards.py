@@ -16,7 +16,7 @@ from fer_bench import artefacts
 from fer_runtime.errors import TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import guards, models
-from fer_train.fit import Leg, fit
+from fer_train.fit import RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
 
@@ -28,7 +28,7 @@ def test_background_c1_learning_rate_of_ten_stops_within_two_epochs(
 ) -> None:
     chosen = Recipe(net_args=SMALL, epochs=30, batch_size=20, lr=10, scheduler="none")
     with pytest.raises(TrainingError, match=r"learning rate 10 is probably too high; try --lr 1"):
-        fit(dataset, tmp_path / "run", chosen, Leg(show=False))
+        fit(dataset, tmp_path / "run", chosen, RunOptions(show=False))
     history = tmp_path / "run" / "history.csv"
     assert not history.exists() or len(history.read_text(encoding="utf-8").splitlines()) <= 3
 
@@ -40,7 +40,7 @@ def test_epochs_before_the_stop_are_kept(dataset: Path, tmp_path: Path) -> None:
         batch_size=20, lr=1e-9, scheduler="none",
     )  # fmt: skip
     with pytest.raises(TrainingError, match=r"collapsed to one class.*too low; try --lr 1e-08"):
-        fit(dataset, tmp_path / "run", chosen, Leg(show=False))
+        fit(dataset, tmp_path / "run", chosen, RunOptions(show=False))
     with open(tmp_path / "run" / "history.csv", newline="", encoding="utf-8") as stream:
         assert [row["epoch"] for row in csv.DictReader(stream)] == ["1", "2"]
     assert torch.load(tmp_path / "run" / "last.pt", weights_only=True)["epoch"] == 1

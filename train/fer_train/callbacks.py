@@ -116,7 +116,7 @@ class Recorder(pl.Callback):
         return not earlier or value > max(earlier)
 
 
-class LegLimit(pl.Callback):
+class TimeLimit(pl.Callback):
     """Ends a leg at the last epoch end that fits into `seconds`.
 
     Lightning's own limit counts the legs before as well, and may end within an epoch.

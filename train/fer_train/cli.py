@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_runtime.console import (
+from fer_runtime.cli.console import (
     EXIT_HELP,
     bound_spinning,
     progress_bar,
@@ -103,7 +103,7 @@ def fit(
     from fer_train import fit as fitting
 
     limit = timedelta(minutes=time_limit) if time_limit else None
-    leg = fitting.Leg(resume, limit, threads, devices, nodes)
+    leg = fitting.RunOptions(resume, limit, threads, devices, nodes)
     with progress_bar("decoding images") as progress:
         result = fitting.fit(data, output, recipe, leg, progress=progress)
     if result is None:

@@ -113,7 +113,7 @@ def compare(
         folder = output / slug(changes) / f"seed-{chosen.seed}"
         outcome = _finished(folder) if resume else None
         if outcome is None:
-            leg = fit.Leg(resume=_can_go_on(folder), threads=threads, show=show)
+            leg = fit.RunOptions(resume=_can_go_on(folder), threads=threads, show=show)
             outcome = _run(reader, folder, changes, chosen, leg)
         outcomes.append(outcome)
         comparison = replace(comparison, outcomes=tuple(outcomes))
@@ -138,7 +138,7 @@ class _Reader:
 
 
 def _run(
-    reader: _Reader, folder: Path, changes: Mapping[str, Any], recipe: Recipe, leg: fit.Leg
+    reader: _Reader, folder: Path, changes: Mapping[str, Any], recipe: Recipe, leg: fit.RunOptions
 ) -> Outcome:
     """One run; what is wrong with it becomes its outcome, unless it is the data."""
     outcome = Outcome(settings=changes, seed=recipe.seed, figures={})

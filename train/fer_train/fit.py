@@ -27,7 +27,7 @@ from fer_runtime.errors import DataError, TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from fer_train import checkpoint, data, evaluate, guards, models, plots, splits
 from fer_train.calibration import fit_temperature
-from fer_train.callbacks import BEST, LAST, LegLimit, Recorder
+from fer_train.callbacks import BEST, LAST, Recorder, TimeLimit
 from fer_train.module import FerModule
 from fer_train.progress import EpochProgress
 from fer_train.recipe import MONITORS, Recipe
@@ -63,7 +63,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Leg:
+class RunOptions:
     """How a run is carried out, which leaves its outcome as it is (on one device).
 
     `time_limit` ends the leg at the last epoch end that fits into it. With `devices` processes on
@@ -83,7 +83,7 @@ def fit(
     root: Path,
     output: Path,
     recipe: Recipe,
-    leg: Leg | None = None,
+    leg: RunOptions | None = None,
     *,
     progress: data.Progress | None = None,
 ) -> FitResult | None:
@@ -97,7 +97,7 @@ def fit(
         DataError: unusable data, or an `output` that holds a run already (or none to resume).
         TrainingError: a guard stopped the run (`guards`).
     """
-    leg = leg or Leg()
+    leg = leg or RunOptions()
     _check_output(output, leg.resume, recipe)
     return run(prepare(root, recipe, progress=progress), output, recipe, leg)
 
@@ -133,10 +133,10 @@ def prepare(root: Path, recipe: Recipe, *, progress: data.Progress | None = None
 
 
 def run(
-    prepared: Prepared, output: Path, recipe: Recipe, leg: Leg | None = None
+    prepared: Prepared, output: Path, recipe: Recipe, leg: RunOptions | None = None
 ) -> FitResult | None:
     """As `fit`, on data that `prepare` has read."""
-    leg = leg or Leg()
+    leg = leg or RunOptions()
     _check_output(output, leg.resume, recipe)
     if leg.threads:
         torch.set_num_threads(leg.threads)
@@ -235,7 +235,7 @@ def _teacher(path: str, recipe: Recipe, spec: ModelSpec) -> models.Deployable:
 
 
 def _trainer(
-    recipe: Recipe, recorder: Recorder, leg: Leg, loaded: splits.TrainingData
+    recipe: Recipe, recorder: Recorder, leg: RunOptions, loaded: splits.TrainingData
 ) -> pl.Trainer:
     _silence_lightning()
     return pl.Trainer(
@@ -257,11 +257,11 @@ def _trainer(
 
 
 def _callbacks(
-    recipe: Recipe, recorder: Recorder, leg: Leg, loaded: splits.TrainingData
+    recipe: Recipe, recorder: Recorder, leg: RunOptions, loaded: splits.TrainingData
 ) -> list[pl.Callback]:
     callbacks: list[pl.Callback] = [recorder]
     if leg.time_limit:
-        callbacks.append(LegLimit(leg.time_limit.total_seconds()))
+        callbacks.append(TimeLimit(leg.time_limit.total_seconds()))
     if recipe.ema:
         callbacks.append(EMAWeightAveraging(decay=recipe.ema))
     if recipe.patience:

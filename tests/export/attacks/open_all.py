@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from fer_export import attach, inspect, loading
-from fer_export.verification import verify
+from fer_export import attach, inspection, loading
+from fer_export.parity.verify import verify
 from fer_runtime.errors import FerError
 from fer_runtime.session import Session
 from fer_runtime.spec import InputSpec, ModelSpec
@@ -30,14 +30,14 @@ def peak_bytes() -> int:
 
 
 def main(folder: Path, checkpoint: Path) -> None:
-    foreign = loading.Foreign(
+    description = loading.ModelDescription(
         architecture="simple_cnn", labels=LABELS, image_size=(48, 48), channels=1,
         mean=(0.5,), std=(0.5,),
     )  # fmt: skip
     doors: dict[str, Callable[[Path], object]] = {
-        "inspect": inspect.inspect,
+        "inspect": inspection.inspect,
         "load": loading.load,
-        "load as foreign": lambda path: loading.load(path, foreign),
+        "load as foreign": lambda path: loading.load(path, description),
         "verify": lambda path: verify(checkpoint, path),
         "run": lambda path: Session.open(path, provider="cpu"),
         "run with a spec": lambda path: Session.open(path, provider="cpu", spec=SPEC),

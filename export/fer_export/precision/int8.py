@@ -1,0 +1,190 @@
+"""int8: static quantisation per channel, in QDQ form, calibrated on images.
+
+onnxruntime's quantiser does the work. Weights take 7 of their 8 bits: CPUs without VNNI add pairs
+of products in 16 bits, which 8-bit weights overflow, so that the same file would answer otherwise
+there. Activations are uint8, for which onnxruntime's x86 kernels are made (int8 ones measured
+slower than fp32).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from fer_export.formats import graph, runners
+from fer_export.parity import inputs
+from fer_export.precision import accuracy
+from fer_runtime.errors import DataError, ParityError
+from fer_runtime.hashing import file_sha256
+from fer_runtime.labelled import Labelled
+from fer_runtime.spec import ModelSpec
+
+METHODS = ("MinMax", "Percentile", "Entropy")
+"""onnxruntime's ways to choose the range of an activation."""
+MAX_LOSS = 0.005
+"""Macro-F1 that int8 may lose against fp32."""
+MAX_CALIBRATION_IMAGES = 512
+_WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way of quantising, and how right the model was afterwards.
+
+    `kept` are the nodes that stayed in float.
+    """
+
+    method: str
+    kept: tuple[str, ...]
+    figures: accuracy.Figures
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def calibration_batches(
+    folder: Path, labelled: Labelled, spec: ModelSpec, *, skip_duplicates: bool = False
+) -> list[inputs.InputBatch]:
+    """At most 512 images of a folder, evenly spread, none of which is in the evaluation set.
+
+    Raises:
+        DataError: no images, or some whose content is in the evaluation set.
+        ImageError: an image that cannot be read.
+    """
+    known = {file_sha256(Path(path)) for path in labelled.paths}
+    shared = []
+
+    def fresh(path: str) -> bool:
+        if file_sha256(Path(path)) not in known:
+            return True
+        shared.append(path)
+        return False
+
+    batches = list(inputs.files(folder, spec.input, limit=MAX_CALIBRATION_IMAGES, wanted=fresh))
+    if shared and not skip_duplicates:
+        raise DataError(
+            f"{len(shared)} of the calibration images also stand in the evaluation set, byte for "
+            f"byte, the first {shared[0]}. Figures from images that the model was fitted to prove "
+            "nothing; give other images, or --skip-duplicates to leave those out."
+        )
+    if not batches:
+        raise DataError(f"{folder}: every image there is in the evaluation set too.")
+    return batches
+
+
+def quantise(
+    source: Path,
+    target: Path,
+    calibration: Sequence[inputs.InputBatch],
+    labelled: Labelled,
+    spec: ModelSpec,
+    reference: accuracy.Figures,
+    say: Any,
+) -> tuple[Candidate, list[Candidate]]:
+    """Quantise an fp32 file in several ways and keep the one with the best macro-F1.
+
+    First everything; if no method stays within 0.005 of `reference`, once more with the first and
+    the last layer in float. Returns the chosen candidate and all that were tried.
+
+    Raises:
+        ParityError: none stays within 0.005.
+    """
+    prepared = target.with_name("prepared.onnx")
+    _prepare(source, prepared)
+    tried: list[tuple[Candidate, Path]] = []
+    for kept in ((), _first_and_last(prepared)):
+        for method in METHODS:
+            path = target.with_name(f"{method}-{len(kept)}.onnx")
+            _quantise(prepared, path, calibration, method, kept, spec)
+            candidate = Candidate(
+                method, kept, accuracy.measure(runners.onnx(path), labelled, spec)
+            )
+            tried.append((candidate, path))
+            say(f"int8, {_describe(candidate)}")
+        best, path = max(tried, key=lambda pair: pair[0].figures.macro_f1)
+        if best.figures.macro_f1 >= reference.macro_f1 - MAX_LOSS:
+            path.replace(target)
+            return best, [candidate for candidate, _ in tried]
+    raise ParityError(
+        f"int8 breaks this model: macro-F1 is {reference.macro_f1:.4f} in fp32, and at best "
+        f"{best.figures.macro_f1:.4f} in int8 ({_describe(best)}); {MAX_LOSS} may be lost. "
+        "Calibrate on more, or on more typical images, or stay with fp32."
+    )
+
+
+def _describe(candidate: Candidate) -> str:
+    where = f", {' and '.join(candidate.kept)} in float" if candidate.kept else ""
+    return f"{candidate.method} calibration{where}: macro-F1 {candidate.figures.macro_f1:.4f}"
+
+
+class _Reader:
+    """What onnxruntime's calibration reads: one feed after another, then None."""
+
+    def __init__(self, batches: Sequence[inputs.InputBatch], name: str) -> None:
+        # One image at a time: the quantiser's histograms want feeds of one shape.
+        self._feeds = ({name: image[None]} for batch in batches for image in batch.pixels)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._feeds, None)
+
+
+def _prepare(source: Path, target: Path) -> None:
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with _quiet():
+        quant_pre_process(source, target, skip_symbolic_shape=True)
+
+
+def _quantise(
+    source: Path,
+    target: Path,
+    calibration: Sequence[inputs.InputBatch],
+    method: str,
+    kept: Sequence[str],
+    spec: ModelSpec,
+) -> None:
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    with _quiet():
+        quantize_static(
+            source,
+            target,
+            _Reader(calibration, spec.input.name),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod[method],
+            nodes_to_exclude=list(kept),
+        )
+    model = onnx.load(target)
+    graph.forget_unused_operators(model)
+    onnx.save(model, target)
+
+
+def _first_and_last(path: Path) -> tuple[str, ...]:
+    """The names of the first and the last layer that hold weights."""
+    names = [node.name for node in onnx.load(path).graph.node if node.op_type in _WEIGHTED]
+    return tuple(dict.fromkeys((names[0], names[-1]))) if names else ()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser narrates on stdout and through the root logger."""
+    logger = logging.getLogger()
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,258 @@
+"""`fer-infer`: options -> one call of `fer_runtime.run` -> a few lines of text."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fer_runtime.cli.console import (
+    EXIT_HELP,
+    VersionFlag,
+    count,
+    make_app,
+    print_text,
+    refuse_overwriting,
+    run_app,
+    say,
+)
+from fer_runtime.cli.options import choice, expand, option
+from fer_runtime.errors import DataError
+from fer_runtime.providers.table import choices as provider_choices
+from fer_runtime.sinks.table import SINKS
+from fer_runtime.sources.table import SOURCES
+
+if TYPE_CHECKING:
+    from fer_runtime.evaluation import Evaluation, Summary
+    from fer_runtime.run import Run, RunResult
+
+ERROR_ROWS = 3
+
+app = make_app()
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where rows go, and what is printed about them."""
+
+    output: str | None = option(
+        None, f"FILE ending in {', '.join(SINKS)}; - is CSV on stdout.", "--output", "-o"
+    )
+    as_json: bool = option(
+        False, "JSON Lines on stdout (a file's format is its ending's).", "--json"
+    )
+    top_k: int = option(3, "Labels shown per image in text and JSON.", min=1)
+    on_error: str = option(
+        "row", "An unreadable image is a row with an error, or ends the run.",
+        choices=("row", "fail"),
+    )  # fmt: skip
+    resume: bool = option(
+        False, "Continue FILE.partial after a crash or Ctrl-C: same sources and options.",
+        "--resume",
+    )  # fmt: skip
+    overwrite: bool = option(False, "Replace FILE if it exists.", "--overwrite")
+    shard: str = option("1/1", "2/8: every 8th image from the 2nd on, for job arrays.")
+    evaluate: bool = option(
+        False, "The folders (or FER2013's column emotion) are the true labels: print accuracy, "
+        "macro-F1, recalls, confusion.", "--evaluate",
+    )  # fmt: skip
+    exclude_duplicates_of: Path | None = option(
+        None, "With --evaluate: leave out images whose bytes are in this folder, such as the "
+        "training images.",
+    )  # fmt: skip
+    summary: bool = option(False, "Print how often each label was predicted.", "--summary")
+
+
+@app.command(no_args_is_help=True, epilog=EXIT_HELP)
+@expand
+def fer_infer(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Image files, folders, globs, or files with many images: "
+            f"{', '.join(SOURCES)} (FER2013's). - is a list on stdin.",
+        ),
+    ],
+    writing: OutputOptions,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
+            "compact_cnn.int8 is the shipped one as int8."
+        ),
+    ] = None,
+    spec: Annotated[
+        Path | None, typer.Option(help="ModelSpec as JSON, for an ONNX file that contains none.")
+    ] = None,
+    provider: Annotated[
+        str,
+        choice(provider_choices(), help="Where it runs, or an error; auto reports its choice."),
+    ] = "auto",
+    batch_size: Annotated[
+        int, typer.Option(help="Images per run of the session.", min=1, max=4096)
+    ] = 32,
+    max_pixels: Annotated[
+        int, typer.Option(help="Larger images are error rows, and are not decoded.", min=1)
+    ] = 50_000_000,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads; default: all this process may use.", min=1)
+    ] = None,
+    version: VersionFlag = False,
+) -> None:
+    """Classify the apparent facial expression in images, in batches.
+
+    A prediction is about a picture, not about what a person feels.
+    """
+    from fer_runtime.run import Run
+    from fer_runtime.spec import ModelSpec
+
+    _check(writing, [*sources, model, spec])
+    run = Run(
+        _sources(sources, writing.shard),
+        writing.output or "-",
+        model=model, spec=ModelSpec.read(spec) if spec else None, provider=provider,
+        threads=threads, batch_size=batch_size, max_pixels=max_pixels,
+        on_error=writing.on_error, ending=_ending(writing), top_k=writing.top_k,
+        resume=writing.resume, overwrite=writing.overwrite,
+    )  # fmt: skip
+    session = run.classifier.session
+    if run.complete:
+        _end_complete(run)
+    say(f"model {session.path} on {session.provider_reason}")
+    result = _execute(run, writing)
+    say(_last_line(result))
+    raise typer.Exit(ERROR_ROWS if result.errors or result.finished_errors else 0)
+
+
+def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
+    """Refuse options that contradict one another, before anything is loaded."""
+    from fer_runtime.sinks.table import ending_of, resumable_endings
+
+    to_file = writing.output not in (None, "-")
+    if to_file:
+        try:
+            ending_of(str(writing.output))
+        except DataError as error:
+            raise typer.BadParameter(str(error), param_hint="--output") from None
+        refuse_overwriting(writing.output, inputs)
+    if writing.exclude_duplicates_of and not writing.evaluate:
+        raise typer.BadParameter("it needs --evaluate.", param_hint="--exclude-duplicates-of")
+    if not writing.resume:
+        return
+    endings = resumable_endings()
+    if not to_file or ending_of(str(writing.output)) not in endings:
+        raise typer.BadParameter(
+            f"it needs --output FILE{' or FILE'.join(endings)}.", param_hint="--resume"
+        )
+    if writing.evaluate or writing.summary:
+        raise typer.BadParameter(
+            "--evaluate and --summary look at every row; omit them.", param_hint="--resume"
+        )
+
+
+def _sources(sources: list[str], shard: str) -> Any:
+    from fer_runtime.sources import Sources, shard_of
+
+    try:
+        return Sources(sources, shard=shard_of(shard))
+    except DataError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def _ending(writing: OutputOptions) -> str | None:
+    """The format on standard output; None for a file, whose name has it."""
+    if writing.output not in (None, "-"):
+        return None
+    return ".jsonl" if writing.as_json else ".csv" if writing.output else ".txt"
+
+
+def _execute(run: Run, writing: OutputOptions) -> RunResult:
+    """Run it with a progress bar, and print what was asked for beside the rows."""
+    from fer_runtime.cli.progress import Bar
+
+    watching = _watching(run, writing)
+    to_file = writing.output not in (None, "-")
+    keeps = to_file and run.identity is not None and not watching
+    with _expected_ends(run, writing.output if keeps else None), Bar(run) as bar:
+        result = run.execute([*bar.observers, *watching])
+    stream = sys.stdout if to_file else sys.stderr
+    for each in watching:
+        if writing.as_json:
+            print_text(json.dumps(each.to_dict(), indent=2) + "\n", stream)
+        else:
+            print_text(each.text(), stream)
+    return result
+
+
+def _watching(run: Run, writing: OutputOptions) -> list[Evaluation | Summary]:
+    """What looks at the rows as they go by; imported only where it was asked for."""
+    if not writing.evaluate and not writing.summary:
+        return []
+    from fer_runtime.evaluation import Evaluation, Summary
+
+    labels = run.classifier.spec.labels
+    watching: list[Evaluation | Summary] = [Summary(labels)] if writing.summary else []
+    if writing.evaluate:
+        watching.append(Evaluation(labels, exclude_duplicates_of=writing.exclude_duplicates_of))
+    return watching
+
+
+def _end_complete(run: Run) -> None:
+    """End at once where --resume finds nothing left to do."""
+    errors = run.finished.errors
+    rows = f", with {count(errors, 'error row')}" if errors else ""
+    say(f"{run.output} is complete{rows}; there is nothing to resume")
+    raise typer.Exit(ERROR_ROWS if errors else 0)
+
+
+def _last_line(result: RunResult) -> str:
+    parts = [
+        f"{count(result.rows, 'image')} in {result.seconds:.2f} s "
+        f"({result.images_per_second:,.0f} images/s) on {result.provider}",
+        f"{result.errors:,} with an error" if result.errors else "",
+        f"{count(result.skipped, 'other file')} skipped" if result.skipped else "",
+        f"{result.finished_rows:,} finished before" if result.finished_rows else "",
+        f"{result.finished_errors:,} of these with an error" if result.finished_errors else "",
+    ]
+    line = ", ".join(part for part in parts if part)
+    return line if result.output == "-" else f"{line} -> {result.output}"
+
+
+@contextmanager
+def _expected_ends(run: Run, file: str | None) -> Iterator[None]:
+    """A reader that has gone ends the run quietly; Ctrl-C prints what is kept."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Whoever read our output (`| head`) has enough; that is not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit from None
+    except KeyboardInterrupt:
+        done = run.result
+        kept = ""
+        if file and done.rows + done.finished_rows:
+            kept = f"; finished rows are in {file}.partial, and --resume continues it"
+        say(f"interrupted after {count(done.rows, 'image')}{kept}")
+        raise
+
+
+def main() -> None:
+    """Run the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt_once)
+    run_app(app)
+
+
+def _interrupt_once(*_: object) -> None:
+    """The first Ctrl-C ends the run in order, within a batch; another would break that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -1,0 +1,284 @@
+"""One call for a whole run: sources in, an output file, and a result value.
+
+`fer-infer` is this function with options; a notebook writes a resumable Parquet file with it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+
+from fer_runtime.classifier import Classifier, find_model
+from fer_runtime.errors import DataError, ImageError
+from fer_runtime.images import MAX_PIXELS
+from fer_runtime.machine import usable_threads
+from fer_runtime.rows import Row
+from fer_runtime.session import Session
+from fer_runtime.sinks.resume import (
+    Finished,
+    check_complete,
+    check_complete_record,
+    identity,
+    record_path,
+    remaining,
+    remove_record,
+)
+from fer_runtime.sinks.table import STDOUT, ending_of, open_sink, require_new, sink_of
+from fer_runtime.sources.combined import Sources
+from fer_runtime.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from fer_runtime.sinks.base import Sink
+
+ON_ERROR = ("row", "fail")
+
+
+class Observer(Protocol):
+    """Watches the rows of a run as they are written."""
+
+    def add(self, rows: list[Row]) -> None:
+        """Called with the rows of each batch, in order."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run did.
+
+    Attributes:
+        output: the file that was written; "-" for standard output.
+        rows: rows written by this call.
+        errors: those of them with an error.
+        skipped: other files in the sources, which are not images.
+        finished_rows: rows that an earlier run had written (with `resume`).
+        finished_errors: those of them with an error.
+        seconds: from the first image to the last row.
+        model: the ONNX file.
+        provider: the provider that ran it.
+        complete: the output was complete before, so nothing was run.
+    """
+
+    output: str
+    rows: int = 0
+    errors: int = 0
+    skipped: int = 0
+    finished_rows: int = 0
+    finished_errors: int = 0
+    seconds: float = 0.0
+    model: Path = Path()
+    provider: str = ""
+    complete: bool = False
+
+    @property
+    def images_per_second(self) -> float:
+        """Rows of this call per second."""
+        return self.rows / max(self.seconds, 1e-9)
+
+
+class RunOptions(TypedDict, total=False):
+    """The keyword options of a run; `infer` describes them."""
+
+    model: str | os.PathLike[str] | None
+    spec: ModelSpec | None
+    provider: str
+    threads: int | None
+    batch_size: int
+    max_pixels: int
+    shard: tuple[int, int]
+    on_error: str
+    ending: str | None
+    top_k: int
+    resume: bool
+    overwrite: bool
+
+
+class Run:
+    """A run that is set up: everything is checked and opened, nothing classified yet.
+
+    `infer` is the call for nearly everyone. This class is for programs that show progress: set it
+    up, print what was chosen, `execute` it, and read `result` also after an interruption.
+
+    Args and errors are those of `infer`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str | os.PathLike[str]] | Sources,
+        output: str | os.PathLike[str] = STDOUT,
+        *,
+        model: str | os.PathLike[str] | None = None,
+        spec: ModelSpec | None = None,
+        provider: str = "auto",
+        threads: int | None = None,
+        batch_size: int = 32,
+        max_pixels: int = MAX_PIXELS,
+        shard: tuple[int, int] = (1, 1),
+        on_error: str = "row",
+        ending: str | None = None,
+        top_k: int = 3,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        if on_error not in ON_ERROR:
+            raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
+        self.sources = sources if isinstance(sources, Sources) else Sources(sources, shard=shard)
+        self.output = os.fspath(output)
+        self.on_error, self.resume, self.top_k = on_error, resume, top_k
+        self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
+        kind = sink_of(self.ending)
+        if resume and (self.output == STDOUT or not kind.resumable):
+            raise DataError(
+                f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
+            )
+        self.sources.check()
+        self._rows = self._errors = 0
+        self._started: float | None = None
+        self._ended: float | None = None
+        self.finished = Finished()
+        self.complete = resume and _is_complete(self.output)
+        if self.output != STDOUT and not resume and not overwrite:
+            require_new(self.output)
+        if self.complete:
+            self.finished = kind.read_finished(Path(self.output))
+            check_complete(self.output, self.finished, self.sources)
+        path = find_model(model)
+        session = Session.open(path, provider=provider, threads=1, spec=spec)
+        workers = threads or usable_threads()
+        self.classifier = Classifier(session, batch_size=batch_size, workers=workers)
+        self.max_pixels = max_pixels
+        self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
+        if self.complete:
+            check_complete_record(self.output, self.identity or {})
+            remove_record(Path(f"{self.output}.partial"))  # a kill may have left it
+
+    @property
+    def result(self) -> RunResult:
+        """What was done so far."""
+        started = self._started if self._started is not None else time.perf_counter()
+        return RunResult(
+            output=self.output,
+            rows=self._rows,
+            errors=self._errors,
+            skipped=self.sources.skipped,
+            finished_rows=self.finished.rows,
+            finished_errors=self.finished.errors,
+            seconds=(self._ended or time.perf_counter()) - started,
+            model=self.classifier.session.path,
+            provider=self.classifier.provider,
+            complete=self.complete,
+        )
+
+    def execute(self, observers: Iterable[Observer] = ()) -> RunResult:
+        """Classify everything and write the output; errors as `infer`."""
+        if self.complete:
+            return self.result
+        watching = list(observers)
+        self._started = time.perf_counter()
+        try:
+            with self._open() as sink:
+                self.finished = sink.finished
+                items, repeated = remaining(self.sources, sink.finished, self.classifier.batch_size)
+                batches = self.classifier.pipeline(max_pixels=self.max_pixels).run(items)
+                for rows in self._counted(batches, repeated):
+                    sink.write(rows)
+                    for observer in watching:
+                        observer.add(rows)
+                if self.sources.shard == (1, 1):
+                    self._require_images()
+        finally:
+            self._ended = time.perf_counter()
+        return self.result
+
+    def _open(self) -> Sink:
+        return open_sink(
+            self.output, self.classifier.spec.labels, ending=self.ending, top_k=self.top_k,
+            run=self.identity, resume=self.resume,
+        )  # fmt: skip
+
+    def _counted(self, batches: Iterable[list[Row]], repeated: int) -> Iterator[list[Row]]:
+        """Batches without their first `repeated` rows, which are finished already."""
+        for batch in batches:
+            rows, repeated = batch[repeated:], 0
+            failed = [place for place, row in enumerate(rows) if row.error is not None]
+            if failed and self.on_error == "fail":
+                yield rows[: failed[0]]
+                raise ImageError(f"{rows[failed[0]].name}: {rows[failed[0]].error}")
+            self._rows += len(rows)
+            self._errors += len(failed)
+            yield rows
+
+    def _require_images(self) -> None:
+        if not self._rows + self.finished.rows:
+            skipped = self.sources.skipped
+            others = f" ({skipped:,} other file{'s' * (skipped != 1)})" if skipped else ""
+            raise DataError(f"{', '.join(self.sources.sources)}: no image files there{others}.")
+
+    def _identity(self) -> Mapping[str, Any]:
+        from fer_runtime.hashing import file_sha256  # loads OpenSSL, which stdout need not pay for
+
+        session = self.classifier.session
+        options = {
+            "sources": self.sources.sources,
+            "shard": "{}/{}".format(*self.sources.shard),
+            "batch_size": self.classifier.batch_size,
+            "max_pixels": self.max_pixels,
+            "top_k": self.top_k if self.ending == ".jsonl" else None,
+        }
+        return identity(file_sha256(session.path), session.spec, session.provider, options)
+
+
+def infer(
+    sources: Sequence[str | os.PathLike[str]] | Sources,
+    output: str | os.PathLike[str] = STDOUT,
+    *,
+    observers: Iterable[Observer] = (),
+    **options: Unpack[RunOptions],
+) -> RunResult:
+    """Classify everything in `sources` and write a row per image to `output`.
+
+    >>> result = infer([face], folder / "rows.parquet", resume=True)
+    >>> result.rows, result.errors
+    (1, 0)
+
+    A file appears under its name when it is complete; until then it is `NAME.partial`, which
+    `resume=True` continues after a crash. Several processes may run side by side with different
+    outputs, one `shard` each.
+
+    Args:
+        sources: files, folders, globs, archives and "-" (see `fer_runtime.sources.Sources`).
+        output: FILE.csv, .jsonl, .parquet or .txt; "-" is standard output.
+        observers: objects whose `add(rows)` is called with the rows of each batch, such as
+            `fer_runtime.evaluation.Evaluation`.
+        **options: keyword options, with their defaults:
+
+            - model=None: an ONNX file or a shipped model's name; None as `find_model` does.
+            - spec=None: a ModelSpec for an ONNX file that contains none.
+            - provider="auto": "cpu", "cuda" or "auto".
+            - threads=None: CPU threads; None for all that this process may use.
+            - batch_size=32: images per run of the session.
+            - max_pixels=50_000_000: larger images are error rows.
+            - shard=(1, 1): (index, count), every count-th image from the index-th on.
+            - on_error="row": an unreadable image is a row with an error; "fail" raises instead.
+            - ending=None: the format, where it is not that of the file's name.
+            - top_k=3: labels per image in text and JSON Lines.
+            - resume=False: continue NAME.partial, or check that a complete file is of this run.
+            - overwrite=False: replace an output that exists.
+
+    Returns:
+        What was done: rows, errors, seconds and more.
+
+    Raises:
+        DataError: sources without images, or an output that cannot be written or exists already.
+        ImageError: an unreadable image, with on_error="fail".
+        ModelFileError, ModelSpecError, ProviderError: as `Classifier.load`.
+    """
+    return Run(sources, output, **options).execute(observers)
+
+
+def _is_complete(output: str) -> bool:
+    """Whether a file is there that no partial one belongs to."""
+    partial = Path(f"{output}.partial")
+    return os.path.isfile(output) and not (partial.exists() and record_path(partial).exists())

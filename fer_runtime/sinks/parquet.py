@@ -1,0 +1,197 @@
+"""Rows to Parquet (extra `parquet`): parts during the run, one file when it is complete.
+
+A Parquet file can be read only when its end is written, so that a truncated one would lose every
+row. Until the run is complete, `NAME.partial` is a folder of small finished files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fer_runtime.errors import DataError
+from fer_runtime.rows import Row, probability_columns
+from fer_runtime.sinks.base import Sink
+from fer_runtime.sinks.resume import (
+    Finished,
+    Names,
+    check_record,
+    complete_record,
+    damaged,
+    lock,
+    refuse_to_lose,
+    remove_record,
+    write_record,
+)
+
+PART_ROWS = 8192
+"""Rows kept in memory, which is also the most that a crash costs."""
+
+
+class ParquetSink(Sink):
+    """Parquet: path, label, probability, one column per label, error.
+
+    Probabilities are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
+
+    Raises:
+        DataError: pyarrow is not installed, a folder that cannot be written, a full disk, or parts of
+            another run.
+    """
+
+    resumable: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        output: str,
+        labels: tuple[str, ...],
+        *,
+        top_k: int = 3,
+        run: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        super().__init__(output, labels, top_k=top_k, run=run, resume=resume)
+        try:
+            import pyarrow
+        except ImportError:
+            raise DataError(
+                f"{output}: Parquet needs pyarrow: pip install '.[parquet]' (or write .csv)."
+            ) from None
+        if self.to_stdout:
+            raise DataError("Parquet cannot be written to standard output; name a file.")
+        self._columns = probability_columns(labels)
+        floats = [(name, pyarrow.float32()) for name in ("probability", *self._columns)]
+        strings = [(name, pyarrow.string()) for name in ("path", "label", "error")]
+        self._schema = pyarrow.schema([*strings[:2], *floats, strings[2]])
+        self._rows: list[Row] = []
+        try:
+            self.partial.mkdir(exist_ok=True)
+            self._lock = open(self.partial / "lock", "ab")  # noqa: SIM115
+        except OSError as error:
+            raise self._explained(error) from None
+        try:
+            self._begin()
+        except (DataError, OSError) as error:
+            self._lock.close()
+            raise (self._explained(error) if isinstance(error, OSError) else error) from None
+        self._parts = len(list(self._whole_parts()))
+
+    def _begin(self) -> None:
+        """Keep the finished parts of the same run, if that is asked for."""
+        lock(self.partial, self._lock.fileno())
+        if any(self._whole_parts()):
+            if self.resume:
+                check_record(self.partial, self.run or {})
+                self.finished = finished(self.partial, self._whole_parts())
+                return
+            refuse_to_lose(self.partial)
+            for part in self._whole_parts():
+                part.unlink()
+        write_record(self.partial, self.run or {})
+
+    def write(self, rows: Iterable[Row]) -> None:
+        self._rows += rows
+        while len(self._rows) >= PART_ROWS:
+            self._write_part(self._rows[:PART_ROWS])
+            del self._rows[:PART_ROWS]
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # After an error the disk may be full: keep what can be kept, and raise that error.
+        with self._lock:
+            with contextlib.suppress(*(() if kind is None else (DataError,))):
+                if self._rows:
+                    self._write_part(self._rows)
+                    self._rows = []
+            if kind is None:
+                self._join()
+            if kind is None or not self._parts:
+                self._clear()
+        if not any(self._whole_parts()):
+            shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _table(self, rows: list[Row]) -> Any:
+        import pyarrow
+
+        columns: dict[str, list[Any]] = {
+            "path": [_utf8(row.name) for row in rows],
+            "label": [row.label for row in rows],
+            "probability": [row.probability for row in rows],
+            "error": [row.error for row in rows],
+        }
+        for place, column in enumerate(self._columns):
+            columns[column] = [
+                None if r.probabilities is None else float(r.probabilities[place]) for r in rows
+            ]
+        return pyarrow.table(
+            [pyarrow.array(columns[field.name], field.type) for field in self._schema],
+            schema=self._schema,
+        )
+
+    def _write_part(self, rows: list[Row]) -> None:
+        from pyarrow import parquet
+
+        draft = self.partial / "draft"
+        try:
+            with open(draft, "wb") as stream:
+                parquet.write_table(self._table(rows), stream)
+                os.fsync(stream.fileno())
+            os.replace(draft, self.partial / f"{self._parts:08}.parquet")
+        except OSError as error:
+            raise self._explained(error) from None
+        self._parts += 1
+
+    def _whole_parts(self) -> Iterator[Path]:
+        yield from sorted(self.partial.glob("*.parquet"))
+
+    def _join(self) -> None:
+        """All parts as one file, a row group a part; one part in memory at a time."""
+        from pyarrow import parquet
+
+        draft = self.partial / "draft"
+        try:
+            with parquet.ParquetWriter(draft, self._schema) as writer:
+                for part in self._whole_parts():
+                    writer.write_table(parquet.read_table(part))
+            os.replace(draft, self.output)
+            complete_record(self.partial, keep=self.resume)  # from here on the parts are unused
+        except OSError as error:
+            raise self._explained(error) from None
+
+    def _clear(self) -> None:
+        """Remove parts that are not resumed, before another run may start here."""
+        remove_record(self.partial)
+        for part in self._whole_parts():
+            part.unlink(missing_ok=True)
+
+    @classmethod
+    def read_finished(cls, path: Path) -> Finished:
+        return finished(path, [path])
+
+    def _explained(self, error: OSError) -> DataError:
+        return DataError(f"{self.output} cannot be written: {error.strerror or error}")
+
+
+def finished(output: Path, parts: Iterable[Path]) -> Finished:
+    """The rows in the parts of an output; raises DataError for a broken part."""
+    import pyarrow
+    from pyarrow import parquet
+
+    rows, errors, last = 0, 0, None
+    names = Names()
+    for part in parts:
+        try:
+            table = parquet.read_table(part, columns=["path", "error"])
+        except (pyarrow.ArrowException, OSError) as error:
+            raise damaged(output, f"{part.name} is broken ({error})") from None
+        rows += table.num_rows
+        errors += table.num_rows - table["error"].null_count
+        for name in table["path"].to_pylist():
+            names.add(last := name)
+    return Finished(rows, errors, last, names.digest() if rows else b"", _utf8)
+
+
+def _utf8(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

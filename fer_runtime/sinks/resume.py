@@ -1,0 +1,217 @@
+"""Resuming after a crash or Ctrl-C: what is finished in a partial file, and of which run it is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fer_runtime._version import __version__
+from fer_runtime.errors import DataError
+from fer_runtime.items import Item
+from fer_runtime.spec import ModelSpec
+
+RECORD = ".run.json"
+LONGEST_VALUES = 150
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Rows that are whole in a partial file, how many of them are errors, and the last one's name.
+
+    `names` is a hash of all their names in order, and `spelling` how the format writes a name.
+    """
+
+    rows: int = 0
+    errors: int = 0
+    last: str | None = None
+    names: bytes = b""
+    spelling: Callable[[str], str] = str
+
+
+def record_path(partial: Path) -> Path:
+    """The file beside a partial file that records its run."""
+    return partial.with_name(f"{partial.name}{RECORD}")
+
+
+def write_record(partial: Path, run: Mapping[str, Any]) -> None:
+    """Record what makes rows comparable: model, spec and options, in plain values."""
+    record_path(partial).write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+
+
+def check_record(partial: Path, run: Mapping[str, Any]) -> None:
+    """Raises DataError if a partial file was started with another model, spec or options."""
+    path = record_path(partial)
+    before = _read_record(path)
+    if before is None:
+        raise damaged(partial, f"{path.name} beside it is missing or broken")
+    changed = _change(before, run)
+    if changed:
+        raise DataError(
+            f"{partial} was started with {changed}; pass the same again, or delete it to start over."
+        )
+
+
+def check_complete_record(output: str, run: Mapping[str, Any]) -> None:
+    """Raises DataError if a complete file was made with another model, spec or options.
+
+    Only runs with `--resume` leave a record beside a complete file; without one nothing is checked.
+    """
+    before = _read_record(record_path(Path(output)))
+    changed = _change(before, run) if before is not None else None
+    if changed:
+        raise DataError(
+            f"{output} is complete, but was made with {changed}; name another output, or delete it "
+            "to start over."
+        )
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _change(before: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+    """The first difference between two records, for a message."""
+    for name in dict.fromkeys((*before, *run)):
+        if before.get(name) != run.get(name):
+            values = f"{before.get(name)}, not {run.get(name)}"
+            return f"{name} {values}" if len(values) < LONGEST_VALUES else f"another {name}"
+    return None
+
+
+def damaged(partial: Path, why: str) -> DataError:
+    """The error for a partial file that cannot be resumed."""
+    return DataError(f"{partial} cannot be resumed: {why}. Delete it to start over.")
+
+
+def refuse_to_lose(partial: Path) -> None:
+    """Raises DataError where an unfinished run would be started over."""
+    if record_path(partial).exists():
+        raise DataError(
+            f"{partial} contains an unfinished run: pass --resume to continue it, or delete it to "
+            "start over."
+        )
+
+
+def lock(partial: Path, descriptor: int) -> None:
+    """Keep other runs away from an open file or folder until it is closed; raises DataError."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, which does not let two processes write one file
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DataError(
+            f"{partial} is being written by another run; wait for it, or name another output."
+        ) from None
+    except OSError:  # a file system without locks
+        return
+
+
+class Names:
+    """A hash of names in order."""
+
+    def __init__(self) -> None:
+        import hashlib  # loads OpenSSL, which a cold start need not pay for
+
+        self.hash = hashlib.blake2b(digest_size=16)
+
+    def add(self, name: str) -> None:
+        """The next name."""
+        self.hash.update(name.encode("utf-8", "surrogateescape") + b"\0")
+
+    def digest(self) -> bytes:
+        """The hash of all names so far."""
+        return self.hash.digest()
+
+
+def check_complete(path: str, finished: Finished, items: Iterable[Item]) -> None:
+    """Require that a complete file has a row for each of the items.
+
+    Raises:
+        DataError: it has other rows, as those of another shard.
+    """
+    names = Names()
+    count = 0
+    for item in items:
+        names.add(finished.spelling(item.name))
+        count += 1
+    if count != finished.rows or (count and names.digest() != finished.names):
+        raise DataError(
+            f"{path} is complete, but for other images than these: it has {finished.rows:,} rows, "
+            f"and the sources have {count:,} images. Name another output, or delete it to start "
+            "over."
+        )
+
+
+def remaining(
+    items: Iterable[Item], finished: Finished, batch_size: int
+) -> tuple[Iterator[Item], int]:
+    """The items that are still to be run, and how many of them are finished already.
+
+    It starts at a multiple of `batch_size`, so that every batch is as in an unbroken run, and every
+    row has the same bits.
+
+    Raises:
+        DataError: while iterating, if the items are not those that the finished rows are of.
+    """
+    if not finished.rows:
+        return iter(items), 0
+    whole = finished.rows // batch_size * batch_size
+    return _from(items, whole, finished), finished.rows - whole
+
+
+def _from(items: Iterable[Item], whole: int, finished: Finished) -> Iterator[Item]:
+    seen = 0
+    names = Names()
+    for seen, item in enumerate(items, 1):
+        if seen <= finished.rows:
+            names.add(finished.spelling(item.name))
+        if seen == finished.rows and names.digest() != finished.names:
+            raise DataError(
+                f"The sources have changed: row {seen:,} was {finished.last}, and would now be "
+                f"{item.name} (or an earlier row differs). Delete the finished part to start over."
+            )
+        if seen > whole:
+            yield item
+    if seen < finished.rows:
+        raise DataError(
+            f"The sources have changed: {finished.rows:,} rows are finished, but only {seen:,} "
+            "images are there. Delete the finished part to start over."
+        )
+
+
+def remove_record(partial: Path) -> None:
+    """Remove the record of a partial file."""
+    record_path(partial).unlink(missing_ok=True)
+
+
+def complete_record(partial: Path, *, keep: bool) -> None:
+    """When the file is complete: keep its record beside it under its own name, or remove it."""
+    record = record_path(partial)
+    if keep and record.exists():
+        os.replace(record, record_path(partial.with_suffix("")))
+    else:
+        remove_record(partial)
+        record_path(partial.with_suffix("")).unlink(missing_ok=True)
+
+
+def identity(
+    model_sha256: str, spec: ModelSpec, provider: str, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What makes the rows of two runs comparable, in plain values: model, spec and options."""
+    return {
+        "model": model_sha256,
+        "spec": spec.to_dict(),
+        "provider": provider,
+        "fer-runtime": __version__,
+        **options,
+    }

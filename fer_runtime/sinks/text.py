@@ -1,0 +1,314 @@
+"""Sinks of lines: text for a person, CSV and JSON Lines for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import sys
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, ClassVar, TextIO
+
+from fer_runtime.errors import DataError
+from fer_runtime.rows import Row, columns
+from fer_runtime.sinks.base import Sink
+from fer_runtime.sinks.resume import (
+    Finished,
+    Names,
+    check_record,
+    complete_record,
+    damaged,
+    lock,
+    refuse_to_lose,
+    remove_record,
+    write_record,
+)
+from fer_runtime.sinks.table import STDOUT
+
+Entry = tuple[str, str | None]
+"""What resuming reads of a row: its name, and its error or None."""
+
+
+class LinesSink(Sink):
+    """A sink whose file is text: a header perhaps, then one record per row."""
+
+    resumable: ClassVar[bool] = True
+    is_data: ClassVar[bool] = True
+    """Data is UTF-8 in every locale; text for a person is what the terminal can show."""
+    quoted: ClassVar[bool] = False
+    """Whether a record may contain line feeds in quotes."""
+
+    def __init__(
+        self,
+        output: str,
+        labels: tuple[str, ...],
+        *,
+        top_k: int = 3,
+        run: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
+        super().__init__(output, labels, top_k=top_k, run=run, resume=resume)
+        self.empty = True
+        if self.to_stdout:
+            self.stream = _standard_output(is_data=self.is_data)
+            begun = False
+        else:
+            self.stream = self._open()
+            try:
+                begun = self._begin()
+            except DataError:
+                self.stream.close()
+                raise
+        with _explained(self.output):
+            if self.run is not None and not begun:
+                write_record(self.partial, self.run)
+            self.begin(begun)
+
+    def begin(self, begun: bool) -> None:
+        """Prepare writing, and write a header unless the file has one already."""
+
+    @abstractmethod
+    def write_row(self, row: Row) -> None:
+        """Write one record to `self.stream`."""
+
+    @classmethod
+    def parse(cls, record: str, header: str) -> Entry:
+        """What resuming needs of a record; `header` is the first one where there is a header."""
+        raise NotImplementedError
+
+    @classmethod
+    def has_header(cls) -> bool:
+        """Whether the first record is a header."""
+        return False
+
+    @classmethod
+    def read_finished(cls, path: Path) -> Finished:
+        try:
+            with open(path, "rb") as stream:
+                return cls._scan(stream)[0]
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise DataError(
+                f"{path} exists, but is not an output of fer-infer ({error})."
+            ) from None
+
+    @classmethod
+    def repair(cls, partial: Path) -> Finished:
+        """Cut a half-written last record off a partial file; returns what stays.
+
+        Constant memory. A header alone stays; less than a header is cut to nothing.
+
+        Raises:
+            DataError: the file cannot be read or written.
+        """
+        try:
+            with open(partial, "r+b") as stream:
+                finished, end = cls._scan(stream)
+                stream.truncate(end)
+        except OSError as error:
+            raise DataError(f"{partial} cannot be read: {error.strerror}") from None
+        except (ValueError, LookupError, TypeError, csv.Error) as error:
+            raise damaged(partial, f"a row in it is broken ({error})") from None
+        return finished
+
+    @classmethod
+    def _scan(cls, stream: BinaryIO) -> tuple[Finished, int]:
+        """The whole rows in a stream, and where they end."""
+        header: str | None = None if cls.has_header() else ""
+        rows, errors, end = 0, 0, 0
+        names = Names()
+        last = None
+        for record in _records(stream, quoted=cls.quoted):
+            end += len(record)
+            text = record.decode("utf-8", "surrogateescape")
+            if header is None:
+                header = text
+                continue
+            rows += 1
+            last, error = cls.parse(text, header)
+            errors += error is not None
+            names.add(last)
+        return Finished(rows, errors, last, names.digest() if rows else b""), end
+
+    def _open(self) -> TextIO:
+        """The partial file, whatever is in it; names that are not UTF-8 keep their bytes."""
+        with _explained(self.output):
+            return open(
+                self.partial, "a", encoding="utf-8", errors="surrogateescape", newline="",
+                buffering=1 << 16,
+            )  # fmt: skip
+
+    def _begin(self) -> bool:
+        """Keep whole rows of the same run, if that is asked for; whether there is anything."""
+        lock(self.partial, self.stream.fileno())
+        if self.partial.stat().st_size == 0:
+            return False
+        if self.resume and self.resumable:
+            check_record(self.partial, self.run or {})
+            self.finished = self.repair(self.partial)
+        else:
+            refuse_to_lose(self.partial)
+            self.stream.truncate(0)
+        return self.partial.stat().st_size > 0
+
+    def write(self, rows: Iterable[Row]) -> None:
+        with _explained(self.output):
+            for row in rows:
+                self.empty = False
+                self.write_row(row)
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self.to_stdout:
+            self._flush_stdout()
+            return
+        if kind is not None:
+            # What was finished stays in the partial file; the disk may be full, so do not insist.
+            with contextlib.suppress(OSError):
+                self.stream.close()
+            if self.empty and not self.finished.rows:
+                self.partial.unlink(missing_ok=True)
+                remove_record(self.partial)
+            return
+        with _explained(self.output):
+            with contextlib.closing(self.stream):
+                self.stream.flush()
+                os.fsync(self.stream.fileno())
+            os.replace(self.partial, self.output)
+            if self.run is not None:
+                complete_record(self.partial, keep=self.resume)
+
+    def _flush_stdout(self) -> None:
+        try:
+            with _explained(self.output):
+                self.stream.flush()
+        except (DataError, BrokenPipeError):
+            # Python flushes once more when it ends, and would complain about the same again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+            raise
+
+
+class CsvSink(LinesSink):
+    """`path,label,probability,<one column per label>,error`; probabilities with six decimals."""
+
+    quoted: ClassVar[bool] = True
+
+    def begin(self, begun: bool) -> None:
+        self._writer = csv.writer(self.stream, lineterminator="\n")
+        # Until Python 3.13 csv leaves a carriage return unquoted, and readers take it for an end.
+        self._quoting = csv.writer(self.stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        if not begun:
+            self._writer.writerow(columns(self.labels))
+        self._blank = [""] * (len(self.labels) + 2)
+
+    def write_row(self, row: Row) -> None:
+        writer = self._quoting if "\r" in f"{row.name}{row.error}" else self._writer
+        if row.probabilities is None:
+            writer.writerow([row.name, *self._blank, row.error])
+            return
+        values = [f"{value:.6f}" for value in row.probabilities.tolist()]
+        writer.writerow([row.name, row.label, f"{row.probability:.6f}", *values, ""])
+
+    @classmethod
+    def has_header(cls) -> bool:
+        return True
+
+    @classmethod
+    def parse(cls, record: str, header: str) -> Entry:
+        names, values = next(csv.reader([header])), next(csv.reader([record]))
+        return values[names.index("path")], values[names.index("error")] or None
+
+
+class JsonLinesSink(LinesSink):
+    """One object per line: path, label, probability, probabilities, top (best first), error."""
+
+    def write_row(self, row: Row) -> None:
+        entry: dict[str, object] = {"path": row.name, "error": row.error}
+        if row.probabilities is not None:
+            best = row.prediction()
+            entry = {
+                "path": row.name,
+                "label": best.label,
+                "probability": round(best.probability, 6),
+                "probabilities": {k: round(v, 6) for k, v in best.probabilities.items()},
+                "top": [label for label, _ in best.top(self.top_k)],
+                "error": None,
+            }
+        # JSON is UTF-8: other bytes of a name are escaped, as Python's json reads them back.
+        self.stream.write(json.dumps(entry, ensure_ascii=not _is_utf8(row.name)) + "\n")
+
+    @classmethod
+    def parse(cls, record: str, header: str) -> Entry:
+        entry = json.loads(record)
+        error = entry["error"]
+        return str(entry["path"]), None if error is None else str(error)
+
+
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+"""How a name's control characters are shown: a line feed could forge a row, an escape sequence
+change the terminal."""
+
+
+class TextSink(LinesSink):
+    """`path: happy 93.1 %, neutral 4.2 %, …` for a person to read; it cannot be resumed."""
+
+    resumable: ClassVar[bool] = False
+    is_data: ClassVar[bool] = False
+
+    def write_row(self, row: Row) -> None:
+        if row.probabilities is None:
+            text = f"ERROR {row.error}"
+        else:
+            top = row.prediction().top(self.top_k)
+            text = ", ".join(f"{label} {value:.1%}" for label, value in top)
+        self.stream.write(f"{row.name}: {text}".translate(CONTROLS) + "\n")
+
+    @classmethod
+    def read_finished(cls, path: Path) -> Finished:
+        raise DataError(f"{path}: text for a person cannot be resumed; write .csv.")
+
+
+def _records(stream: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
+    """Whole records: up to a line feed; in CSV up to one outside quotes."""
+    parts: list[bytes] = []
+    quotes = 0
+    for line in stream:
+        parts.append(line)
+        quotes += line.count(b'"')
+        if line.endswith(b"\n") and (not quoted or quotes % 2 == 0):
+            yield b"".join(parts)
+            parts, quotes = [], 0
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _standard_output(*, is_data: bool) -> TextIO:
+    """stdout; data is UTF-8 in every locale, and text for a person what the terminal can show."""
+    stream = sys.stdout
+    if not isinstance(stream, io.TextIOWrapper):
+        raise DataError("There is no standard output; name a file with --output.")
+    if is_data or stream.encoding.lower() in ("utf-8", "utf8"):
+        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+    else:
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+@contextlib.contextmanager
+def _explained(output: str) -> Iterator[None]:
+    """Turns OSError into a DataError that names the output; a closed pipe passes through."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = "standard output" if output == STDOUT else output
+        raise DataError(f"{where} cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,87 @@
+"""Folders and files: a stream of items in a stable order and in constant memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from fer_runtime.items import Item, is_image_name
+
+
+class Files:
+    """Images below folders (recursively, sorted by name) and files named one by one.
+
+    A folder yields the files with a known image ending and counts the others in `skipped`; a file
+    that is named explicitly is always tried. Links are followed, and a folder that was visited
+    already is not visited again, so link cycles end. Iterating again starts anew.
+    """
+
+    def __init__(self, sources: Iterable[str | os.PathLike[str]]) -> None:
+        self.sources = [os.fspath(source) for source in sources]
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        self.skipped = 0
+        visited: set[tuple[int, int]] = set()
+        for source in self.sources:
+            yield from self._items(source, visited)
+
+    def total(self) -> int | None:
+        """How many items iterating yields; costs one pass over the folders."""
+        return sum(1 for _ in self)
+
+    def _items(self, source: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        if os.path.isdir(source):
+            yield from self._walk(source, visited)
+        else:
+            yield Item(source, source)
+
+    def _walk(self, top: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
+        """Depth first with a stack of our own: folders may lie deeper than Python recurses."""
+        waiting = [self._list(top, visited)]
+        while waiting:
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
+            elif isinstance(entry, Item):
+                yield entry
+            else:
+                waiting.append(self._list(entry, visited))
+
+    def _list(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[Item | str]:
+        """A folder's images as items and its folders as paths, by name.
+
+        Nothing if it was visited, an error item if it cannot be. There may be millions: all that
+        is kept of a file is its name.
+        """
+        names: list[str] = []
+        folders: set[str] = set()
+        try:
+            status = os.stat(folder)
+            identity = (status.st_dev, status.st_ino)
+            if identity in visited:
+                return
+            visited.add(identity)
+            with os.scandir(folder) as listing:
+                for entry in listing:
+                    if _is_folder(entry):
+                        folders.add(entry.name)
+                    elif not is_image_name(entry.name):
+                        self.skipped += 1
+                        continue
+                    names.append(entry.name)
+        except OSError as error:
+            yield Item(folder, folder, f"folder cannot be listed: {error.strerror}")
+            return
+        names.sort()
+        start = os.path.join(folder, "")
+        for name in names:
+            path = start + name
+            yield path if name in folders else Item(path, path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
