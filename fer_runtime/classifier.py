@@ -127,7 +127,7 @@ class Classifier:
         return (row.prediction() for row in self.rows(many))
 
     def rows(self, many: Iterable[images.Source], *, max_wait: float = MAX_WAIT) -> Iterator[Row]:
-        """Like `stream`, but one Row per image: an image that cannot be read is a row with an error.
+        """Like `stream`, but one Row per image: one that cannot be read is a row with an error.
 
         `pandas.DataFrame(classifier.rows(paths))` is a table with the columns of a CSV file.
 

@@ -137,7 +137,7 @@ class Evaluation:
 
 
 class Summary:
-    """How often each label was predicted, and the mean probability; constant memory. An observer."""
+    """How often each label was predicted, and how probable it was; an observer of a run."""
 
     WIDTH = 30
 

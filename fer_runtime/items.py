@@ -30,8 +30,8 @@ class Item:
 def named(many: Iterable[Item | Source]) -> Iterator[Item]:
     """Paths, encoded bytes and arrays, of a generator too -> items, one at a time.
 
-    Images without a name are numbered by their position: `image 0`. Arrays are copied, because a generator may
-    fill the same one again.
+    Images without a name are numbered by their position: `image 0`. Arrays are copied, because a
+    generator may fill the same one again.
 
     Raises:
         ImageError: `many` is one image.

@@ -25,7 +25,8 @@ def diagnose() -> list[Cause]:
         installed = " and ".join(wheels.installed_wheels()) or "onnxruntime"
         return [
             Cause(
-                f"the installed wheel ({installed} {onnxruntime.__version__}) is built without CUDA",
+                f"the installed wheel ({installed} {onnxruntime.__version__}) is built "
+                "without CUDA",
                 f"pip uninstall -y {installed}; pip install 'onnxruntime-gpu[cuda,cudnn]'",
             )
         ]

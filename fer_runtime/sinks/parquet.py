@@ -38,7 +38,7 @@ class ParquetSink(Sink):
     Probabilities are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
 
     Raises:
-        DataError: pyarrow is not installed, a folder that cannot be written, a full disk, or parts of
+    Probabilities are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
             another run.
     """
 

@@ -51,7 +51,7 @@ def check_record(partial: Path, run: Mapping[str, Any]) -> None:
     changed = _change(before, run)
     if changed:
         raise DataError(
-            f"{partial} was started with {changed}; pass the same again, or delete it to start over."
+            f"{partial} was started with {changed}; pass the same, or delete it to start over."
         )
 
 

@@ -39,7 +39,7 @@ def ending_of(output: str) -> str:
     fitting = [ending for ending in SINKS if output.lower().endswith(ending)]
     if not fitting:
         raise DataError(
-            f"{output or 'an empty name'}: unknown ending; the format is chosen by it: {_endings()}."
+            f"{output or 'an empty name'}: unknown ending; the format goes by it: {_endings()}."
         )
     return max(fitting, key=len)
 

@@ -28,7 +28,7 @@ from fer_runtime.errors import DataError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import checkpoint, models, plots
 from fer_train.cli import app
-from fer_train.fit import FitResult, fit
+from fer_train.fit import FitResult, RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import MONITORS, Recipe
 

@@ -12,7 +12,7 @@ from fer_bench import artefacts
 from fer_runtime.errors import DataError, ModelFileError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import checkpoint, models
-from fer_train.fit import FitResult, fit
+from fer_train.fit import FitResult, RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
 

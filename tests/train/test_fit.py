@@ -17,7 +17,7 @@ import torch
 from fer_runtime.errors import DataError, ModelFileError
 from fer_train import checkpoint, data, evaluate
 from fer_train import fit as fitting
-from fer_train.fit import FitResult
+from fer_train.fit import FitResult, RunOptions
 from fer_train.recipe import Recipe
 
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}

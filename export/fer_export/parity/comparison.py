@@ -89,7 +89,7 @@ def compare(
     tolerance: float | None = TOLERANCE,
     min_agreement: float = 1.0,
 ) -> ParityReport:
-    """Compare a candidate's `logits` and `probabilities`, (N, K) float32 each, against a reference's.
+    """Compare a candidate's `logits` and `probabilities`, (N, K) float32, with a reference's.
 
     A changed top-1 fails only where the reference's margin exceeds twice the tolerance; below it,
     rounding may decide. `min_agreement` bounds the share of equal top-1 beside that.
