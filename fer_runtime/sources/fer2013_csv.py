@@ -78,7 +78,7 @@ def records(path: str) -> Iterator[Record]:
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         where = f" after line {line}" if line else ""
-        raise DataError(f"{path} cannot be read as CSV{where}: {reason}") from None
+        raise DataError(f"{path} cannot be read as CSV{where}: {reason}") from error
 
 
 def rows(path: str) -> Iterator[Item]:
@@ -101,4 +101,4 @@ def rows(path: str) -> Iterator[Item]:
     except DataError as error:
         if not begun:
             raise
-        yield Item(path, path, f"the file cannot be read further: {error}")
+        yield Item(path, path, f"the file cannot be read further: {error.__cause__}")

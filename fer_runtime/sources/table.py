@@ -34,4 +34,6 @@ def reader_of(source: str) -> Reader | None:
     """The reader of a file that contains many images, by the longest ending that fits; or None."""
     name = source.lower()
     endings = [ending for ending in SOURCES if name.endswith(ending)]
-    return cast("Reader", resolve(SOURCES[max(endings, key=len)])) if endings else None
+    if not endings:
+        return None
+    return cast("Reader", resolve(SOURCES[max(endings, key=len)]))

@@ -126,7 +126,7 @@ def test_rows_keep_what_cannot_be_read(classifier: Classifier, faces: Pixels) ->
 
 def test_one_image_in_the_place_of_several_is_said(classifier: Classifier) -> None:
     for one in ("photo.jpg", b"bytes", Path("photo.jpg")):
-        with pytest.raises(ImageError, match="this is one image, and not several of them"):
+        with pytest.raises(ImageError, match="this is one image; pass a list of images"):
             classifier.predict_batch(one)  # type: ignore[arg-type]
 
 

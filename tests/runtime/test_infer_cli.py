@@ -109,7 +109,7 @@ def test_a_messy_folder_gives_a_row_per_image_and_status_3(
     assert_messy(rows, messy)
     assert not Path(f"{output}.partial").exists()
     log = done.stderr.decode()
-    assert "on CPU, as asked" in log
+    assert "on CPU, as requested" in log
     assert "7 images in" in log
     assert "4 with an error, 1 other file skipped" in log
     good = [row for row in rows if not row["error"]]
@@ -190,7 +190,7 @@ def test_cuda_is_refused_with_4_quickly_and_nothing_is_written(
     assert time.perf_counter() - started < 10
     assert done.returncode == 4
     message = done.stderr.decode()
-    assert "cuda was asked for and cannot run here" in message
+    assert "cuda was requested but cannot run here" in message
     assert causes[0].what in message
     assert "--provider cpu" in message
     assert len(message.strip().splitlines()) == 1
@@ -212,7 +212,7 @@ def test_bad_usage_is_status_2(infer: Infer, messy: Path, arguments: list[str] |
 def test_an_output_that_cannot_be_is_usage_before_any_work(infer: Infer, messy: Path) -> None:
     done = infer(messy, "--output", "rows.xlsx")
     assert done.returncode == 2
-    assert "rows.xlsx: no known ending" in done.stderr.decode()
+    assert "rows.xlsx: unknown ending" in done.stderr.decode()
     source = messy / "table.csv"
     source.write_text("pixels\n1 2 3 4\n")
     done = infer(source, "--output", source)
@@ -375,17 +375,26 @@ def test_evaluate_and_summary_go_to_stdout_beside_a_file(
     done = infer(tmp_path / "faces", "-o", tmp_path / "o.csv", "--evaluate", "--summary")
     assert done.returncode == 0, done.stderr
     out = done.stdout.decode()
-    assert "6 labelled images judged" in out and "accuracy" in out and "100.0%" in out
+    assert "6 labelled images evaluated" in out and "accuracy" in out and "100.0%" in out
     again = infer(tmp_path / "faces", "--output", "-", "--evaluate")
     assert len(read_csv(again.stdout)) == 6, "rows on stdout stay rows"
-    assert b"6 labelled images judged" in again.stderr
+    assert b"6 labelled images evaluated" in again.stderr
     other = infer(tmp_path / "faces" / "angry", "-o", tmp_path / "o2.csv", "--evaluate")
     assert other.returncode == 0
     (tmp_path / "faces" / "joy").mkdir()
     (tmp_path / "faces" / "joy" / "x.jpg").write_bytes(face)
-    wrong = infer(tmp_path / "faces", "-o", tmp_path / "o3.csv", "--evaluate")
-    assert wrong.returncode == 6 and b"none of its folders is called like a label" in wrong.stderr
-    assert not (tmp_path / "o3.csv").exists()
+    mixed = infer(tmp_path / "faces", "-o", tmp_path / "o3.csv", "--evaluate", "--json")
+    found = json.loads(mixed.stdout)
+    assert (mixed.returncode, found["unlabelled"]) == (0, 1)
+    assert found["metrics"]["count"] == 6 and len(found["confusion"]) == len(LABELS)
+    assert len(read_csv((tmp_path / "o3.csv").read_bytes())) == 7, "every image has a row"
+    only = infer(tmp_path / "faces" / "joy", "-o", tmp_path / "o4.csv", "--evaluate")
+    assert (
+        only.returncode == 6 and b"no image with a label was read (1 images without)" in only.stderr
+    )
+    twice = infer(tmp_path / "faces", "-o", tmp_path / "o5.csv", "--evaluate",
+                  "--exclude-duplicates-of", tmp_path / "faces" / "joy")  # fmt: skip
+    assert twice.returncode == 6, "the same face everywhere"
 
 
 def test_shards_together_are_the_whole(infer: Infer, messy: Path) -> None:

@@ -242,7 +242,7 @@ def test_a_list_on_stdin_is_read_line_by_line(tmp_path: Path) -> None:
     sources = Sources(["-"], stdin=io.BytesIO(lines))
     assert sources.total() is None
     assert names(tmp_path, sources) == ["a.png", "folder/b.png", "gone.png"]
-    with pytest.raises(DataError, match="say - once"):
+    with pytest.raises(DataError, match="pass - once"):
         Sources(["-", "-"])
 
 
@@ -316,8 +316,8 @@ def test_sources_that_are_none_are_named(tmp_path: Path) -> None:
     for name, message in (
         ("text.tar", "cannot be read as a tar archive"),
         ("gone.tar", "does not exist"),
-        ("pipe.tar", "is no regular file"),
-        ("pipe.csv", "is no regular file"),
+        ("pipe.tar", "is not a regular file"),
+        ("pipe.csv", "is not a regular file"),
         ("other.csv", "has no column 'pixels'"),
     ):
         with pytest.raises(DataError, match=message):
@@ -332,10 +332,10 @@ def test_csv_rows_are_pixels_or_say_what_is_wrong(tmp_path: Path) -> None:
     assert [item.name for item in items] == [f"{path}:{line}" for line in range(2, 7)]
     assert items[0].content is not None and np.array_equal(items[0].content, [[1, 2], [3, 4]])
     assert [item.error for item in items[1:]] == [
-        "3 pixels make no square",
+        "3 pixels are not a square image",
         "its pixels are not whole numbers from 0 to 255",
         "its pixels are not whole numbers from 0 to 255",
-        "0 pixels make no square",
+        "0 pixels are not a square image",
     ]
 
 
@@ -362,5 +362,5 @@ def test_shards_are_disjoint_and_together_all(tmp_path: Path) -> None:
     )
     assert shard_of("2/3") == (2, 3)
     for text in ("0/3", "4/3", "1", "a/b", "1/", "-1/3"):
-        with pytest.raises(DataError, match="say which share"):
+        with pytest.raises(DataError, match="write which share"):
             shard_of(text)
