@@ -345,7 +345,7 @@ def test_a_missing_spec_comes_with_a_template_that_fits(
 ) -> None:
     path = foreign(save_graph, tmp_path / "foreign.onnx", layout)
     message = refusal(path, ModelSpecError)
-    assert f"{path} carries no ModelSpec" in message
+    assert f"{path} contains no ModelSpec" in message
     assert "--spec spec.json" in message
     template = ModelSpec.from_json(message[message.index("{") :])
     assert template.labels == ("class 0", "class 1")
@@ -356,7 +356,7 @@ def test_a_missing_spec_comes_with_a_template_that_fits(
 def test_a_spec_that_contradicts_the_file_is_refused() -> None:
     own = ModelSpec.read(SHIPPED.with_suffix(".json"))
     turned = own.replace(labels=own.labels[::-1])
-    with pytest.raises(ModelSpecError, match="the one given has another labels"):
+    with pytest.raises(ModelSpecError, match="the given one has another labels"):
         Session.open(SHIPPED, provider="cpu", spec=turned)
     darker = own.replace(input=dataclasses.replace(own.input, mean=(0.1,)))
     with pytest.raises(ModelSpecError, match="the one given has another input"):
@@ -397,15 +397,15 @@ def test_a_broken_embedded_spec_names_the_file(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"name": "images"}, "the spec names the input 'images', but the graph has pixels"),
+        ({"name": "images"}, "the spec has the input 'images', but the graph has pixels"),
         (
             {"dtype": "uint8", "value_range": (0, 255)},
             "tensor(uint8) for 'pixels'; the graph takes tensor(float)",
         ),
-        ({"height": 4}, "the spec says (N, 3, 4, 4) for 'pixels', but the graph takes"),
-        ({"layout": "NHWC"}, "the spec says (N, 2, 4, 3) for 'pixels', but the graph takes"),
-        ({"channels": 1, "mean": (0,), "std": (1,)}, "the spec says (N, 1, 2, 4)"),
-        ({"labels": ("a", "b", "c")}, "the spec has 3 labels, but the graph puts out 2"),
+        ({"height": 4}, "the spec has (N, 3, 4, 4) for 'pixels', but the graph takes"),
+        ({"layout": "NHWC"}, "the spec has (N, 2, 4, 3) for 'pixels', but the graph takes"),
+        ({"channels": 1, "mean": (0,), "std": (1,)}, "the spec has (N, 1, 2, 4)"),
+        ({"labels": ("a", "b", "c")}, "the spec has 3 labels, but the graph outputs 2"),
     ],
 )
 def test_a_spec_at_odds_with_the_graph_is_refused(

@@ -62,7 +62,7 @@ def test_int8_goes_by_its_name_and_lost_little(nothing_else: Path) -> None:
     (nothing_else / "compact_cnn").write_text("a file of mine")
     assert find_model("compact_cnn") == Path("compact_cnn"), "a file of that name goes first"
     assert find_model("other") == Path("other")
-    with pytest.raises(ModelFileError, match=r"are called compact_cnn and compact_cnn.int8"):
+    with pytest.raises(ModelFileError, match=r"are named compact_cnn and compact_cnn.int8"):
         Classifier.load("compact_cnn.int9", provider="cpu")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def fer_infer(setup: str, *arguments: object) -> subprocess.CompletedProcess[str
     code = f"{setup}\nfrom fer_runtime.cli.infer import main\nmain()"
     return subprocess.run(
         [sys.executable, "-c", code, *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=60,
+        check=False,
     )  # fmt: skip
 
 
