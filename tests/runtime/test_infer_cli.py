@@ -47,7 +47,7 @@ def face(faces: npt.NDArray[np.uint8]) -> bytes:
 
 @pytest.fixture
 def messy(tmp_path: Path, face: bytes) -> Path:
-    """A folder as people have them: ROWS, and one file that is no image."""
+    """A folder as people have them: ROWS, and one file that is not an image."""
     folder = tmp_path / "messy folder"
     (folder / "5 nested").mkdir(parents=True)
     contents = [face, face[: len(face) // 2], b"Dear diary", b"", face, face]
@@ -335,7 +335,7 @@ def test_a_person_who_watches_sees_a_bar_and_gets_the_same_rows(
 # --- fer-doctor ------------------------------------------------------------------------------
 
 
-def test_doctor_tells_the_provider_situation(tiny_model: Path, tmp_path: Path) -> None:
+def test_doctor_reports_the_provider_situation(tiny_model: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [*DOCTOR, "--json"], cwd=tmp_path, env={**environment(), "FER_MODEL": str(tiny_model)},
         capture_output=True, timeout=60, check=False,

@@ -39,7 +39,7 @@ class Driver:
 
 
 class FakeSession:
-    """Stands in for InferenceSession: only says where it runs."""
+    """Stands in for InferenceSession: only reports where it runs."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -263,7 +263,7 @@ def test_what_the_loader_says_is_handed_on(pretend: Pretend, words: str) -> None
     assert words in refusal("cuda")
 
 
-def test_causes_are_all_told_most_basic_first(pretend: Pretend) -> None:
+def test_causes_are_all_listed_most_basic_first(pretend: Pretend) -> None:
     pretend(None, {"providers_cuda": NO_CUBLAS})
     first, second = map(str, providers.diagnose_cuda())
     assert "driver" in first
@@ -299,7 +299,7 @@ def test_cuda_is_opened_alone_and_without_a_fallback(pretend: Pretend) -> None:
     assert not opened.partly_on_cpu
 
 
-def test_nodes_that_belong_on_the_cpu_are_accepted_and_told(pretend: Pretend) -> None:
+def test_nodes_that_belong_on_the_cpu_are_accepted_and_reported(pretend: Pretend) -> None:
     """The flag trips over shape nodes too; CUDA first among the providers means that it runs."""
     pretend(Driver())
     session = FakeSession(CUDA, CPU)
@@ -320,7 +320,7 @@ def test_a_silent_fallback_is_an_error_with_the_first_cause(pretend: Pretend) ->
 
 
 def test_a_fallback_that_the_flag_did_not_catch_is_an_error(pretend: Pretend) -> None:
-    """The promise rests on what the session says, not on a flag alone."""
+    """The guarantee rests on what the session reports, not on a flag alone."""
     pretend(Driver())
     assert "CPU" in refusal("cuda", Create(FakeSession(CPU), FakeSession(CPU)))
 
@@ -338,7 +338,7 @@ def test_cuda_that_cannot_run_is_refused_before_a_session_is_made(pretend: Prete
     assert create.calls == []
 
 
-def test_cpu_asks_nobody_about_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cpu_never_looks_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> list[str]:
         raise AssertionError("diagnosed")
 
@@ -375,7 +375,7 @@ def test_auto_takes_the_cpu_where_cuda_fails_at_the_last_moment(pretend: Pretend
     assert opened.provider == "cpu"
     assert opened.reason.startswith("CPU, because CUDA failed")
     assert "out of memory" in opened.reason
-    assert "asked for" not in opened.reason, "nobody asked for CUDA"
+    assert "asked for" not in opened.reason, "CUDA was not requested"
     assert create.calls[-1] == ([CPU], {})
 
 

@@ -194,7 +194,7 @@ def test_killed_at_random_moments_the_file_is_that_of_an_unbroken_run(
     assert target.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
     assert killed > 0 and not partial.exists()
     again = start(*common, "-o", target, "--resume")
-    assert again.wait(60) == 3, "the file has error rows, whichever run says so"
+    assert again.wait(60) == 3, "the file has error rows, whichever run reports it"
     assert b"is complete, with 90 error rows; there is nothing to resume" in again.communicate()[1]
     assert not resume.record_path(partial).exists(), "also where a kill came after the rename"
 
@@ -230,7 +230,7 @@ def test_a_complete_file_of_other_images_is_not_taken_for_this_run(
     assert target.read_bytes() == before
 
 
-def test_a_file_of_somebody_else_is_not_taken_for_complete(
+def test_a_foreign_file_is_not_taken_for_complete(
     tmp_path: Path, folder: Path, tiny_model: Path
 ) -> None:
     for name, words in (

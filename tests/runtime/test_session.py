@@ -248,7 +248,7 @@ def zipped(path: Path) -> Path:
     return path
 
 
-def test_a_checkpoint_is_told_what_makes_a_model_of_it(tmp_path: Path) -> None:
+def test_a_checkpoint_is_refused_with_the_command_that_exports_it(tmp_path: Path) -> None:
     path = zipped(tmp_path / "best.pt")
     message = refusal(path)
     assert "is a PyTorch file, not ONNX" in message
@@ -258,7 +258,7 @@ def test_a_checkpoint_is_told_what_makes_a_model_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ending", "runs_it"), [(".torchscript", "torch.jit.load"), (".pt2", "torch.export.load")]
 )
-def test_other_exports_are_told_what_runs_them(tmp_path: Path, ending: str, runs_it: str) -> None:
+def test_other_exports_are_refused_with_what_runs_them(tmp_path: Path, ending: str, runs_it: str) -> None:
     message = refusal(zipped(tmp_path / f"best{ending}"))
     assert f"which {runs_it} runs" in message
     assert "fer-runtime runs ONNX without torch" in message
@@ -359,7 +359,7 @@ def test_a_spec_that_contradicts_the_file_is_refused() -> None:
     with pytest.raises(ModelSpecError, match="the given one has another labels"):
         Session.open(SHIPPED, provider="cpu", spec=turned)
     darker = own.replace(input=dataclasses.replace(own.input, mean=(0.1,)))
-    with pytest.raises(ModelSpecError, match="the one given has another input"):
+    with pytest.raises(ModelSpecError, match="the given one has another input"):
         Session.open(SHIPPED, provider="cpu", spec=darker)
     assert Session.open(SHIPPED, provider="cpu", spec=own).spec == own
 

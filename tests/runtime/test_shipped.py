@@ -31,7 +31,7 @@ def nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_loads_without_a_path_and_tells_what_it_is(nothing_else: Path) -> None:
+def test_it_loads_without_a_path_and_names_itself(nothing_else: Path) -> None:
     classifier = Classifier.load(provider="cpu")
     spec = classifier.spec
     assert spec.labels == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

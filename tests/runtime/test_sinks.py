@@ -229,7 +229,7 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     assert "Not a directory" in refusal(tmp_path / "file" / "out.csv")
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, which nobody may write")
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc, which is read-only")
 def test_a_folder_that_may_not_be_written_is_an_error() -> None:
     assert "/proc/out.csv cannot be written" in refusal("/proc/out.csv")
 
@@ -269,7 +269,7 @@ def test_a_dash_is_standard_output_which_stays_open(monkeypatch: pytest.MonkeyPa
     )
 
 
-def test_a_reader_that_left_is_told_from_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_left_differs_from_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     """`| head` ends the run quietly, so the BrokenPipeError must come through as it is."""
     reader, writer = os.pipe()
     os.close(reader)

@@ -36,7 +36,7 @@ def test_folders_are_walked_recursively_in_the_order_of_names(tmp_path: Path) ->
     files = Files([tmp_path])
     expected = ["B.png", "a/1.jpg", "a/10.jpg", "a/2.jpg", "a/z/0.png", "b.png", "c/x.bmp"]
     assert names(tmp_path, files) == expected
-    assert names(tmp_path, files) == expected, "iterating again starts anew"
+    assert names(tmp_path, files) == expected, "iterating again starts over"
     assert files.total() == 7
 
 
@@ -285,7 +285,7 @@ def test_what_tarfile_passes_over_is_an_error(tmp_path: Path, how: str) -> None:
 
 
 def test_compressed_tar_shards(tmp_path: Path) -> None:
-    """Cut anywhere, what is whole comes out, and then an error, or it is no archive at all."""
+    """Cut anywhere, what is whole comes out, and then an error, or it is not an archive at all."""
     noise = np.random.default_rng(0)
     members = [(f"{i}.png", noise.bytes(5000)) for i in range(9)]
     plain = archive(tmp_path / "s.tar", *members).read_bytes()
