@@ -17,14 +17,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fer_bench.hostile import bmp, encode, jpeg, png, progressive
 from fer_runtime import images
 from fer_runtime.errors import ImageError
 from fer_runtime.spec import InputSpec
+from tests.properties import given, settings, st
 
 Pixels = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fer_bench.artefacts import LABELS
 from fer_runtime import providers
+from tests.runtime.tiny import LABELS
 
 INFER = [sys.executable, "-c", "from fer_runtime.cli.infer import main; main()"]
 DOCTOR = [sys.executable, "-c", "from fer_runtime.cli.doctor import main; main()"]

@@ -7,10 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fer_runtime import metrics
+from tests.properties import given, settings, st
 
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 1, 1, 2, 2])
@@ -104,8 +103,11 @@ def test_nothing_counted_is_nan_without_a_warning() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_macro_f1_and_accuracy_equal_torchmetrics(seed: int) -> None:
-    import torch
-    from torchmetrics.functional import classification
+    torch = pytest.importorskip("torch", reason="the comparison needs torch (extra `train`)")
+    classification = pytest.importorskip(
+        "torchmetrics.functional.classification",
+        reason="the comparison needs torchmetrics (extra `train`)",
+    )
 
     targets, predicted = random_labels(seed)
     said, true = torch.from_numpy(predicted), torch.from_numpy(targets)

@@ -11,16 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
-from onnx import TensorProto, helper
 
 from fer_runtime.classifier import SHIPPED
 from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session, feed, softmax
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
+from tests.properties import arrays, given, settings, st
+from tests.runtime.onnx_writer import FLOAT, node
 
 Pixels = npt.NDArray[np.uint8]
 SaveGraph = Any
@@ -292,15 +290,15 @@ def foreign(save_graph: SaveGraph, path: Path, layout: str = "NCHW", batch: Any 
     nchw = layout == "NCHW"
     shape = [batch, 3, 2, 4] if nchw else [batch, 2, 4, 3]
     nodes = [
-        helper.make_node("ReduceSum", ["pixels", "axes"], ["sums"], keepdims=0),
-        helper.make_node("MatMul", ["sums", "head"], ["scores"]),
+        node("ReduceSum", ["pixels", "axes"], ["sums"], keepdims=0),
+        node("MatMul", ["sums", "head"], ["scores"]),
     ]
     weights = {
         "axes": np.array([2, 3] if nchw else [1, 2]),
         "head": np.array([[1, 0], [0, 1], [0, 1]], np.float32),
     }
-    inputs = [("pixels", TensorProto.FLOAT, shape)]
-    outputs = [("scores", TensorProto.FLOAT, [batch, 2])]
+    inputs = [("pixels", FLOAT, shape)]
+    outputs = [("scores", FLOAT, [batch, 2])]
     saved: Path = save_graph(path, nodes, inputs, outputs, weights)
     return saved
 
@@ -365,13 +363,13 @@ def test_a_spec_that_contradicts_the_file_is_refused() -> None:
 
 
 def test_a_template_is_made_for_any_signature(tmp_path: Path, save_graph: SaveGraph) -> None:
-    nodes = [helper.make_node("Identity", ["x"], ["y"])]
+    nodes = [node("Identity", ["x"], ["y"])]
     for index, shape in enumerate((["N", "C", "H", "W"], ["N", 5, 8, 8], ["N", 4], [7], [])):
         path = save_graph(
             tmp_path / f"{index}.onnx",
             nodes,
-            [("x", TensorProto.FLOAT, shape)],
-            [("y", TensorProto.FLOAT, shape)],
+            [("x", FLOAT, shape)],
+            [("y", FLOAT, shape)],
         )
         message = refusal(path, ModelSpecError)
         ModelSpec.from_json(message[message.index("{") :])
@@ -381,13 +379,13 @@ def test_a_template_is_made_for_any_signature(tmp_path: Path, save_graph: SaveGr
 def test_a_broken_embedded_spec_names_the_file(
     tmp_path: Path, save_graph: SaveGraph, text: str
 ) -> None:
-    nodes = [helper.make_node("Identity", ["images"], ["logits"])]
+    nodes = [node("Identity", ["images"], ["logits"])]
     shape = ["N", 1, 2, 2]
     path = save_graph(
         tmp_path / "broken.onnx",
         nodes,
-        [("images", TensorProto.FLOAT, shape)],
-        [("logits", TensorProto.FLOAT, shape)],
+        [("images", FLOAT, shape)],
+        [("logits", FLOAT, shape)],
         {},
         {METADATA_KEY: text},
     )
@@ -420,14 +418,14 @@ def test_a_spec_at_odds_with_the_graph_is_refused(
 def test_a_graph_with_a_second_input_is_refused(tmp_path: Path, save_graph: SaveGraph) -> None:
     """It would open and then fail in its first run, with an error of onnxruntime's own."""
     nodes = [
-        helper.make_node("Mul", ["pixels", "gain"], ["scaled"]),
-        helper.make_node("ReduceMean", ["scaled"], ["scores"], axes=[1, 2], keepdims=0),
+        node("Mul", ["pixels", "gain"], ["scaled"]),
+        node("ReduceMean", ["scaled"], ["scores"], axes=[1, 2], keepdims=0),
     ]
     path = save_graph(
         tmp_path / "two.onnx",
         nodes,
-        [("pixels", TensorProto.FLOAT, ["N", 3, 2, 4]), ("gain", TensorProto.FLOAT, [1])],
-        [("scores", TensorProto.FLOAT, ["N", 4])],
+        [("pixels", FLOAT, ["N", 3, 2, 4]), ("gain", FLOAT, [1])],
+        [("scores", FLOAT, ["N", 4])],
     )
     assert "gain" in refusal(path, spec=foreign_spec(labels=("a", "b", "c", "d")))
 

@@ -11,11 +11,10 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fer_runtime.errors import FerError, ModelSpecError
 from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec, Provenance
+from tests.properties import given, settings, st
 
 MINIMAL = {
     "schema_version": 1,
