@@ -25,10 +25,23 @@ class Outputs(NamedTuple):
 
 
 class Session:
-    """An ONNX model with its spec, on a provider that was checked.
+    """An ONNX model with its spec, on a provider that was checked. `Session.open` makes one.
+
+    >>> session = Session.open(find_model("compact_cnn"), provider="cpu", threads=1)
+    >>> outputs = session.run(np.zeros((2, 1, 48, 48), np.uint8))
+    >>> outputs.probabilities.shape
+    (2, 7)
 
     Threads may call `run` side by side: onnxruntime runs each call on the calling thread when
     `threads` is 1, which is how the pipeline uses all cores.
+
+    Attributes:
+        spec: what the model expects, and its labels.
+        path: the ONNX file.
+        threads: CPU threads of one call.
+        provider: the provider that runs it, as "cpu" or "cuda".
+        provider_reason: why, in a few words for a person.
+        fixed_batch: whether batches should be padded to one size on this provider.
     """
 
     def __init__(self, opened: providers.Opened, spec: ModelSpec, path: Path, threads: int) -> None:
@@ -55,9 +68,16 @@ class Session:
         threads: int | None = None,
         spec: ModelSpec | None = None,
     ) -> Session:
-        """Open an ONNX file; `spec` is required only where the file contains none.
+        """Open an ONNX file.
+
+        Args:
+            path: the file.
+            provider: "cpu", "cuda" (or an error), or "auto".
+            threads: CPU threads of one call; default: the cores that this process may use.
+            spec: required only where the file contains none.
 
         Raises:
+            ValueError: `threads` below 1.
             ModelFileError: missing, broken, not ONNX, or contradicting its spec.
             ModelSpecError: the file contains no spec and none was given, a broken one, or another
                 than the one given.
