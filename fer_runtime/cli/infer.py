@@ -190,6 +190,8 @@ def _execute(run: Run, writing: OutputOptions) -> RunResult:
             as_json = writing.as_json
             text = json.dumps(each.to_dict(), indent=2) + "\n" if as_json else each.text()
             print_text(text, stream)
+    if writing.evaluate and writing.exclude_duplicates_of is None:
+        say("images of the training data count too; --exclude-duplicates-of DIR leaves them out")
     return result
 
 

@@ -173,6 +173,7 @@ def test_evaluate_and_summary_go_to_stdout_beside_a_file(
             (tmp_path / "faces" / label / f"{index}.jpg").write_bytes(face)
     done = infer(tmp_path / "faces", "-o", tmp_path / "o.csv", "--evaluate", "--summary")
     assert done.returncode == 0, done.stderr
+    assert b"--exclude-duplicates-of DIR leaves them out" in done.stderr
     out = done.stdout.decode()
     assert "6 labelled images evaluated" in out and "accuracy" in out and "100.0%" in out
     again = infer(tmp_path / "faces", "--output", "-", "--evaluate")
