@@ -105,7 +105,7 @@ def test_resume_continues_checks_and_knows_the_model(
     with pytest.raises(DataError, match="complete, but was made with max_pixels"):
         infer([folder], output, resume=True, max_pixels=99_999, **options)
     shipped = {**options, "model": "compact_cnn"}
-    with pytest.raises(DataError, match="complete, but was made with model"):
+    with pytest.raises(DataError, match="complete, but was made with another model"):
         infer([folder], output, resume=True, **shipped)
     with pytest.raises(DataError, match="complete, but for other images"):
         infer([folder / "happy"], output, resume=True, **options)
