@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, against naive loops, and against torchmetrics."""
+"""Metrics against values worked out on paper, against naive loops, and against torchmetrics."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_accuracy_recall_precision_f1_by_hand() -> None:
 
 
 def test_macro_means_leave_out_classes_without_examples() -> None:
-    """Class 2 never occurs; that it was predicted once lowers the precision of nobody else."""
+    """Class 2 never occurs; that it was predicted once lowers no other precision."""
     matrix = np.array([[3, 0, 1], [0, 2, 0], [0, 0, 0]])
     np.testing.assert_allclose(metrics.recall(matrix), [3 / 4, 1, 0])
     np.testing.assert_allclose(metrics.precision(matrix), [1, 1, 0])
