@@ -254,9 +254,8 @@ def description(chosen: dict[str, Any]) -> ModelDescription:
         net_args=_object(chosen["net_args"]),
         trust_pickle=chosen["trust_pickle"],
     )
-    return PreprocessingOptions(**{name: chosen[name] for name in PREPROCESSING}).complete(
-        described
-    )
+    given = PreprocessingOptions(**{name: chosen[name] for name in PREPROCESSING})
+    return given.complete(described)
 
 
 def _whole(text: str) -> int:

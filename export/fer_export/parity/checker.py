@@ -118,6 +118,7 @@ class ParityChecker:
         run = runners.eager(deployable)
         self.own: end_to_end.OwnPreprocessing | None = None
         if options.reference:
+            say(f"running PyTorch through {options.reference}")
             self.own = end_to_end.own_preprocessing(options.reference, deployable, spec, batches)
         say(f"running PyTorch on {sum(len(batch.names) for batch in batches):,} images")
         self.reference = [run(batch.pixels) for batch in batches]

@@ -56,7 +56,7 @@ def _torchvision(name: str) -> Preprocessing:
         if "." in name:
             weights = torchvision.models.get_weight(name)
         else:
-            weights = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+            weights = torchvision.models.get_model_weights(name).DEFAULT
     except (ValueError, AttributeError, KeyError) as error:
         raise ModelSpecError(
             f"torchvision has no weights named {name}: {error}. Pass a model, as "
@@ -129,10 +129,8 @@ def _from_config(config: Mapping[str, Any]) -> Preprocessing:
     for key, meaning in UNSUPPORTED.items():
         if config.get(key):
             raise ModelSpecError(f"{key} is {config[key]}: the runtime does not do {meaning}.")
-    for key in (
-        "resample",
-        *(("image_mean", "image_std") if config.get("do_normalize", 1) else ()),
-    ):
+    normalised = config.get("do_normalize", True)
+    for key in ("resample", "image_mean", "image_std") if normalised else ("resample",):
         if key not in config:
             raise ModelSpecError(f"it has no {key}; add it as the processor uses it.")
     resample = config["resample"]
@@ -140,10 +138,9 @@ def _from_config(config: Mapping[str, Any]) -> Preprocessing:
         raise ModelSpecError(f"resample is {resample!r}; allowed: {RESAMPLE}.")
     resize_mode, resize_to, size = _config_sizes(config)
     scale = float(config.get("rescale_factor", 1 / 255)) if config.get("do_rescale", True) else 1.0
-    normalised = config.get("do_normalize", True)
     mean = [float(value) for value in config["image_mean"]] if normalised else [0.0] * 3
     std = [float(value) for value in config["image_std"]] if normalised else [1.0] * 3
-    # (pixel * scale - mean) / std, said on the 0-1 scale of InputSpec.
+    # (pixel * scale - mean) / std, on the 0-1 scale of InputSpec.
     unit = 1.0 if math.isclose(scale * 255, 1) else scale * 255
     return Preprocessing(
         image_size=size,
