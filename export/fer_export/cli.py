@@ -38,14 +38,21 @@ CheckpointPath = Annotated[
 
 
 @app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.PRECISION, options.FOREIGN)
+@options.takes(
+    options.OUTPUT,
+    options.COMMON,
+    options.OPSET,
+    options.PRECISION,
+    options.FOREIGN,
+    options.PREPROCESSING,
+)
 def onnx(checkpoint: CheckpointPath, **chosen: Any) -> None:
     """Export to ONNX, which fer-infer runs without torch."""
     _export(checkpoint, ["onnx"], chosen)
 
 
 @app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
+@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN, options.PREPROCESSING)
 def torchscript(checkpoint: CheckpointPath, **chosen: Any) -> None:
     """Export to TorchScript, for torch.jit.load.
 
@@ -56,7 +63,7 @@ def torchscript(checkpoint: CheckpointPath, **chosen: Any) -> None:
 
 
 @app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
+@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN, options.PREPROCESSING)
 def pt2(checkpoint: CheckpointPath, **chosen: Any) -> None:
     """Export to a program of torch.export (.pt2), for torch.export.load.
 
@@ -67,14 +74,16 @@ def pt2(checkpoint: CheckpointPath, **chosen: Any) -> None:
 
 
 @app.command("all")
-@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.FOREIGN)
+@options.takes(
+    options.OUTPUT, options.COMMON, options.OPSET, options.FOREIGN, options.PREPROCESSING
+)
 def every_format(checkpoint: CheckpointPath, **chosen: Any) -> None:
     """Export to every format; --output is then a folder."""
     _export(checkpoint, ["onnx", "torchscript", "pt2"], chosen)
 
 
 @app.command()
-@options.takes(options.COMMON, options.EVALUATION, options.FOREIGN)
+@options.takes(options.COMMON, options.EVALUATION, options.FOREIGN, options.PREPROCESSING)
 def verify(
     checkpoint: CheckpointPath,
     artefact: Annotated[

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_export import parity, precision
+from fer_export import parity, precision, preprocessing
 from fer_export.formats import FORMATS, Format, to_onnx
 from fer_export.loading import ModelDescription, load
 from fer_export.parity import inputs
@@ -79,6 +79,7 @@ def export(
     loaded = load(checkpoint, description)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
+    say(preprocessing.describe(spec.input))
     batches = list(parity_inputs(spec, options.images))
     deployable = loaded.deployable()
     with WorkFolder(target) as folder:

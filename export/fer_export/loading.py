@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fer_export import preprocessing
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from fer_train import archives, models
@@ -41,6 +42,11 @@ class ModelDescription:
     std: tuple[float, ...] = ()
     net_args: Mapping[str, Any] = field(default_factory=dict)
     trust_pickle: bool = False
+    # How an image becomes the input, as in InputSpec (fer_export.preprocessing).
+    resize_mode: str | None = None
+    interpolation: str | None = None
+    resize_to: int | tuple[int, int] | None = None
+    preset: str | None = None
 
     def spec(self) -> ModelSpec:
         """The ModelSpec that these make.
@@ -67,6 +73,7 @@ class ModelDescription:
                 channels=self.channels,
                 mean=self.mean,
                 std=self.std,
+                **preprocessing.input_fields(self),
             ),
             architecture=self.architecture,
             architecture_args={
@@ -77,9 +84,12 @@ class ModelDescription:
 
     def named(self) -> list[str]:
         """The options that describe an input, as given."""
+        if self.preset:
+            return ["--preprocessing"]
         values = {
             "--labels": self.labels, "--image-size": self.image_size, "--channels": self.channels,
-            "--mean": self.mean, "--std": self.std,
+            "--mean": self.mean, "--std": self.std, "--resize-mode": self.resize_mode,
+            "--interpolation": self.interpolation, "--resize-to": self.resize_to,
         }  # fmt: skip
         return [name for name, value in values.items() if value]
 

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fer_export.preprocessing import PreprocessingOptions
+from fer_runtime.cli import options as cli_options
+
 if TYPE_CHECKING:
     from fer_export.loading import ModelDescription
     from fer_export.parity.checker import Options
@@ -197,6 +200,11 @@ FOREIGN: Group = {
     ),
 }
 
+PREPROCESSING: Group = {
+    entry.name: (entry.annotation, entry.default)
+    for entry in cli_options._parameters(PreprocessingOptions)
+}
+
 
 def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of these groups in place of its `**chosen`."""
@@ -236,7 +244,7 @@ def description(chosen: dict[str, Any]) -> ModelDescription:
 
     size, labels = chosen["image_size"], chosen["labels"]
     height, _, width = (size or "").lower().partition("x")
-    return ModelDescription(
+    described = ModelDescription(
         architecture=chosen["architecture"],
         labels=labels_from(labels) if labels else (),
         image_size=(_whole(height), _whole(width or height)) if size else None,
@@ -246,6 +254,8 @@ def description(chosen: dict[str, Any]) -> ModelDescription:
         net_args=_object(chosen["net_args"]),
         trust_pickle=chosen["trust_pickle"],
     )
+    given = PreprocessingOptions(**{name: chosen[name] for name in PREPROCESSING})
+    return given.complete(described)
 
 
 def _whole(text: str) -> int:

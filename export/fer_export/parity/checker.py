@@ -37,7 +37,9 @@ class Options:
     "int8"; the last two are ONNX only, and int8 needs `calibration` (a folder of images) and
     `evaluation` (one of labelled images); `skip_duplicates` leaves calibration images out that are
     in the evaluation set too. `tolerance` and `min_agreement` default to the precision's own.
-    `opset` is ONNX's. `bisect` names the first node that departs if parity fails.
+    `opset` is ONNX's. `bisect` names the first node that departs if parity fails. `reference` is
+    `package.module:function`, the user's own preprocessing, which the labels of `images` must agree
+    with.
     """
 
     images: Path | None = None
@@ -49,6 +51,7 @@ class Options:
     min_agreement: float | None = None
     opset: int = OPSET
     bisect: bool = False
+    reference: str | None = None
 
     def gate(self, chosen: Precision) -> dict[str, Any]:
         """What `parity.compare` is told.
@@ -113,6 +116,10 @@ class ParityChecker:
         self.deployable, self.spec, self.batches = deployable, spec, batches
         self.options, self.say = options, say
         run = runners.eager(deployable)
+        self.own: end_to_end.OwnPreprocessing | None = None
+        if options.reference:
+            say(f"running PyTorch through {options.reference}")
+            self.own = end_to_end.own_preprocessing(options.reference, deployable, spec, batches)
         say(f"running PyTorch on {sum(len(batch.names) for batch in batches):,} images")
         self.reference = [run(batch.pixels) for batch in batches]
         self.failures = _batch_failures(run, batches, self.reference)
@@ -159,6 +166,10 @@ class ParityChecker:
                 if batch.from_files
             ]
             failures += end_to_end.failures(artefact, named, provider)
+        if self.own:
+            # Labels that a lower precision changes are the gate's affair, not the preprocessing's.
+            outputs = candidate if wanted.name == "fp32" else self.reference
+            failures += self.own.failures(self.batches, outputs)
         if self.options.bisect and not report:
             failures.append(self._departure(artefact, gate["tolerance"]))
         report = parity.with_failures(report, failures)
