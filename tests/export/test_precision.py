@@ -46,16 +46,16 @@ def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def int8(dataset: Path, sure: Path) -> Options:
+def int8_options(dataset: Path, sure: Path) -> Options:
     return Options(precision="int8", calibration=dataset / "train", evaluation=sure)
 
 
 def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
-    exported: Artefacts, int8: Options, tmp_path: Path
+    exported: Artefacts, int8_options: Options, tmp_path: Path
 ) -> None:
     said: list[str] = []
     done = exporter.export(
-        exported.checkpoint, "onnx", tmp_path / "m.int8.onnx", int8, say=said.append
+        exported.checkpoint, "onnx", tmp_path / "m.int8.onnx", int8_options, say=said.append
     )
     model = onnx.load(done.path)
     operators = {node.op_type for node in model.graph.node}
@@ -81,9 +81,9 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
 
 
 def test_int8_runs_in_the_runtime_and_verifies(
-    exported: Artefacts, int8: Options, tmp_path: Path, sure: Path
+    exported: Artefacts, int8_options: Options, tmp_path: Path, sure: Path
 ) -> None:
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     known = labelled.read(sure, Classifier.load(done.path).spec.labels)
     said = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
     labels = Classifier.load(done.path).spec.labels
@@ -94,7 +94,7 @@ def test_int8_runs_in_the_runtime_and_verifies(
 
 
 def test_int8_that_breaks_the_model_leaves_no_file(
-    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Artefacts, int8_options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A net of which quantising leaves nothing: every candidate is measured as at chance."""
     original = accuracy.measure
@@ -109,13 +109,13 @@ def test_int8_that_breaks_the_model_leaves_no_file(
     calls: list[accuracy.Figures] = []
     monkeypatch.setattr(accuracy, "measure", broken)
     with pytest.raises(ParityError, match=r"macro-F1 is 1\.0000 in fp32, and at best 0\.1500"):
-        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     assert len(calls) == 1 + 2 * len(int8.METHODS), "first and last in float is tried too"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
-    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Artefacts, int8_options: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = accuracy.measure
 
@@ -127,7 +127,7 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
 
     calls: list[accuracy.Figures] = []
     monkeypatch.setattr(accuracy, "measure", fragile)
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     report = json.loads(done.report_path.read_text("utf-8"))
     assert [len(each["kept"]) for each in report["candidates"]] == [0, 0, 0, 2, 2, 2]
     model = onnx.load(done.path)
@@ -140,10 +140,10 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
 
 
 def test_calibration_in_the_evaluation_set_is_refused(
-    exported: Artefacts, int8: Options, sure: Path, tmp_path: Path
+    exported: Artefacts, int8_options: Options, sure: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "calibration"
-    shutil.copytree(int8.calibration or Path(), folder)
+    shutil.copytree(int8_options.calibration or Path(), folder)
     twin = sorted(sure.rglob("*.jpg"))[0]
     shutil.copy(twin, folder / "another name.jpg")
     options = Options(precision="int8", calibration=folder, evaluation=sure)
@@ -249,14 +249,14 @@ def test_labelled_folder_is_read_in_order_and_checked(
 ) -> None:
     known = labelled.read(dataset / "test", expect_labels())
     assert len(known.paths) == 35 and known.targets.tolist() == sorted(known.targets.tolist())
-    with pytest.raises(DataError, match=r"angry.*none of its folders is called like a label"):
+    with pytest.raises(DataError, match=r"angry.*none of its folders is named after one of"):
         labelled.read(dataset / "test", ("happy", "sad"))
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         labelled.read(tmp_path / "none", expect_labels())
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="contains no images"):
         labelled.read(tmp_path, expect_labels())
     Image.new("L", (8, 8)).save(tmp_path / "loose.png")
-    with pytest.raises(DataError, match=r"loose\.png: none of its folders is called"):
+    with pytest.raises(DataError, match=r"loose\.png: none of its folders is named"):
         labelled.read(tmp_path, expect_labels())
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,10 +20,10 @@ from fer_export.formats import graph, runners, to_exported_program, to_onnx, to_
 from fer_export.parity import bisection, checker, inputs
 from fer_export.parity.checker import Options
 from fer_export.parity.verify import verify
-from fer_runtime import classifier as classifier_module
 from fer_runtime import images
 from fer_runtime import pipeline as pipeline_module
 from fer_runtime.errors import ModelFileError, ParityError
+from fer_runtime.rows import Row
 from fer_runtime.spec import InputSpec
 from fer_train import checkpoint, models
 
@@ -221,12 +222,10 @@ def test_resize_by_another_library_is_caught(
 def test_labels_swapped_in_the_runtime_are_caught(
     exported: Artefacts, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = classifier_module.Prediction.of
+    def swapped(name: str, labels: tuple[str, ...], *rest: Any, **more: Any) -> Row:
+        return Row(name, tuple(reversed(labels)), *rest, **more)
 
-    def swapped(labels: tuple[str, ...], row: np.ndarray) -> classifier_module.Prediction:
-        return original(tuple(reversed(labels)), row)
-
-    monkeypatch.setattr(classifier_module.Prediction, "of", swapped)
+    monkeypatch.setattr(pipeline_module, "Row", swapped)
     options = Options(images=dataset / "test")
     report = verify(exported.checkpoint, exported.onnx, options).report
     assert any("get another label than the graph gives" in text for text in report.failures)
@@ -249,7 +248,7 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setattr(verification, "diagnose_cuda", list)
+    monkeypatch.setattr(checker, "diagnose_cuda", list)
     monkeypatch.setattr(runners, "onnx", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
