@@ -89,5 +89,7 @@ def test_weights_in_other_files_are_named_and_not_opened(file: Path, tmp_path: P
 
 
 def test_other_kinds_are_refused(exported: Artefacts, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="is a TorchScript; a spec is attached to ONNX"):
+    with pytest.raises(
+        ModelFileError, match="is of another kind \\(TorchScript\\); a spec is attached to ONNX"
+    ):
         attach.attach_spec(exported.torchscript, SPEC, tmp_path / "out.onnx")

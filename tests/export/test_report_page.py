@@ -12,8 +12,9 @@ import pytest
 
 from fer_bench.artefacts import Artefacts
 from fer_export import exporter
+from fer_export.options import ExportOptions
 from fer_export.parity import Batch, compare
-from fer_export.parity.checker import Options, Verification
+from fer_export.parity.verification import Verification
 from fer_export.report import page as report_page
 from fer_export.report.html import Page
 from fer_export.report.page import Entry
@@ -59,7 +60,7 @@ def read(content: str) -> Reader:
 def test_page_of_an_export_is_whole_and_self_contained(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
-    options = Options(images=dataset / "test", precision="fp16", evaluation=dataset / "test")
+    options = ExportOptions(images=dataset / "test", precision="fp16", evaluation=dataset / "test")
     done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
     target = tmp_path / "report.html"
     report_page.write(target, exported.checkpoint, [Entry("m.onnx", done.path, done.verification)])
