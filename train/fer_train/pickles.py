@@ -109,8 +109,9 @@ class _Namer(pickle.Unpickler):
         module = {"__builtin__": "builtins"}.get(module, module)
         return type("Stub", (_Stub,), {"full_name": f"{module}.{name}"})
 
-    def persistent_load(self, pid: object) -> Any:
-        return None
+    def persistent_load(self, pid: Any) -> Any:
+        # A tensor's storage; the old format refers to the classes of modules in the same way.
+        return pid[1] if isinstance(pid, tuple) and pid[:1] == ("module",) else None
 
 
 def foreign_objects(path: Path) -> list[tuple[str, str]]:
