@@ -42,7 +42,7 @@ def test_end_to_end_agrees_with_the_by_hand_loop(
     assert all(ratio > 0 for ratio in figures["ratio_to_by_hand"].values())
 
 
-def test_demo_judges_by_the_folders_name(tmp_path: Path) -> None:
+def test_demo_takes_labels_from_the_folders_name(tmp_path: Path) -> None:
     rows = ["path,label,probability,error", "d/sad/1.jpg,sad,1,", "d/sad/2.jpg,happy,1,"]
     rows += ["d/happy/3.jpg,happy,1,", "d/happy/4.jpg,happy,1,"]
     (tmp_path / "out.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -63,7 +63,7 @@ def test_demo_trains_longer_on_less(tmp_path: Path, count: int, epochs: int) -> 
 def test_precisions_are_set_side_by_side(
     exported: Artefacts, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The untrained net may lose what it likes; the figures are what is looked at."""
+    """The untrained model may lose any accuracy; only the figures are compared."""
     monkeypatch.setattr(int8, "MAX_LOSS", 1.0)
     found = precisions.measure(exported.checkpoint, dataset, tmp_path)
     assert found["images"] == 70 and list(found["precisions"]) == ["fp32", "fp16", "int8"]

@@ -44,11 +44,11 @@ def tried(folder: Path, exported: Artefacts) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_every_attack_is_refused_in_words(tried: list[dict[str, Any]]) -> None:
+def test_every_attack_is_refused_with_a_message(tried: list[dict[str, Any]]) -> None:
     assert len(tried) == 32 * 7
     for each in tried:
         where = f"{each['file']} by {each['door']}: {each['words']}"
-        # Looking at metadata is harmless, and tells what a file is.
+        # Reading metadata is harmless, and shows what a file is.
         allowed = ("refused", "opened") if each["door"] == "inspect" else ("refused",)
         assert each["ended"] in allowed, where
         assert len(each["words"]) >= 10 and "Traceback" not in each["words"], where

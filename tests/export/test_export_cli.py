@@ -26,7 +26,7 @@ def test_verify_prints_json_and_passes(exported: Artefacts) -> None:
     assert json.loads(done.stdout)["passed"] is True
 
 
-def test_export_says_what_it_wrote(exported: Artefacts, tmp_path: Path) -> None:
+def test_export_prints_what_it_wrote(exported: Artefacts, tmp_path: Path) -> None:
     target = tmp_path / "a model.torchscript"
     done = fer_export("torchscript", exported.checkpoint, "-o", target)
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def test_failed_parity_is_status_5(exported: Artefacts) -> None:
     assert "FAILED" in done.stdout and "logits differ by up to" in done.stdout
 
 
-def test_unusable_checkpoint_is_a_sentence_and_status_5(tmp_path: Path) -> None:
+def test_unusable_checkpoint_is_a_clear_message_and_status_5(tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_text("not a model")
     done = fer_export("onnx", tmp_path / "best.pt")
     assert done.returncode == 5

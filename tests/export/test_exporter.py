@@ -1,4 +1,4 @@
-"""An artefact exists only with its proof; what was tampered with is caught and named."""
+"""An artefact exists only if it passed; tampering is caught and named."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_artefact_carries_spec_and_verdict(exported: Artefacts, name: str) -> No
     assert report["passed"] is True and report["images"] == IMAGES
 
 
-def test_onnx_graph_is_what_the_design_says(exported: Artefacts) -> None:
+def test_onnx_graph_takes_uint8_and_outputs_logits_and_probabilities(exported: Artefacts) -> None:
     model = onnx.load(exported.onnx)
     found = inspection.inspect(exported.onnx)
     assert found.facts["inputs"] == ["images: uint8 (batch, 1, 48, 48)"]
@@ -110,15 +110,15 @@ def test_artefact_of_other_weights_is_caught(exported: Artefacts, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_failed_parity_leaves_nothing_and_keeps_what_was_there(
+def test_failed_parity_leaves_nothing_and_keeps_the_old_file(
     exported: Artefacts, name: str, tmp_path: Path
 ) -> None:
     target = tmp_path / f"model{formats.FORMATS[name].ending}"
-    target.write_text("the artefact of yesterday")
+    target.write_text("yesterday's artefact")
     with pytest.raises(ParityError, match="was not written") as raised:
         exporter.export(exported.checkpoint, name, target, ExportOptions(tolerance=-1.0))
     assert "logits differ by up to" in str(raised.value)
-    assert target.read_text() == "the artefact of yesterday"
+    assert target.read_text() == "yesterday's artefact"
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
@@ -184,7 +184,7 @@ def test_inspecting_executes_nothing(exported: Artefacts, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("ending", ["onnx", "torchscript"])
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x00" * 300, b"PK\x03\x04 no zip"])
-def test_broken_artefacts_are_refused_in_words(
+def test_broken_artefacts_are_refused_with_a_message(
     exported: Artefacts, tmp_path: Path, ending: str, content: bytes
 ) -> None:
     broken = tmp_path / f"model.{ending}"
@@ -196,7 +196,7 @@ def test_broken_artefacts_are_refused_in_words(
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_truncated_artefacts_are_refused_in_words(
+def test_truncated_artefacts_are_refused_with_a_message(
     exported: Artefacts, tmp_path: Path, name: str
 ) -> None:
     whole = getattr(exported, name).read_bytes()
@@ -207,14 +207,14 @@ def test_truncated_artefacts_are_refused_in_words(
             verify(exported.checkpoint, broken)
 
 
-def test_foreign_zip_is_no_model(tmp_path: Path) -> None:
+def test_zip_without_a_model_is_an_unknown_kind(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photos/a.txt", "hello")
     assert inspection.inspect(tmp_path / "photos.zip").kind == "unknown zip archive"
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_full_disk_is_a_sentence(
+def test_full_disk_is_a_clear_message(
     exported: Artefacts, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Weights of every kind become a net with a spec, or a sentence that says what is wrong."""
+"""Weights of every kind become a model with a spec, or a message that explains what is wrong."""
 
 from __future__ import annotations
 
@@ -109,14 +109,16 @@ def test_hostile_pickle_executes_nothing(tmp_path: Path, new_format: bool) -> No
     assert not marker.exists()
 
 
-def test_checkpoint_of_ours_speaks_for_itself(exported: Artefacts) -> None:
+def test_checkpoint_of_fer_train_requires_no_description(exported: Artefacts) -> None:
     found = loading.load(exported.checkpoint)
     assert found.spec == checkpoint.load(exported.checkpoint).spec
     with pytest.raises(ModelSpecError, match="contains its own spec; omit --channels"):
         loading.load(exported.checkpoint, ModelDescription(channels=3))
 
 
-def test_weights_without_a_description_say_what_to_do(net: nn.Module, tmp_path: Path) -> None:
+def test_message_for_weights_without_a_description_shows_what_to_do(
+    net: nn.Module, tmp_path: Path
+) -> None:
     torch.save(net.state_dict(), tmp_path / "w.pt")
     with pytest.raises(ModelFileError, match=r"contains no ModelSpec.*--architecture resnet18"):
         loading.load(tmp_path / "w.pt")
@@ -146,13 +148,13 @@ def test_mismatch_names_the_likely_cause(
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"<html></html>", b"PK\x03\x04 no zip"])
-def test_other_files_are_no_weights(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_not_weights(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"w\.pt"):
         loading.load(tmp_path / "w.pt", description())
 
 
-def test_published_net_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
+def test_published_model_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
     """Strides leave no trace in the weights: a silent difference if they were guessed."""
     torch.manual_seed(0)
     net = torchvision_models.resnet18(num_classes=3).eval()

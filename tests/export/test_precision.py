@@ -1,4 +1,4 @@
-"""fp16 and int8 exist only if they keep what fp32 gets right, and say what they cost."""
+"""fp16 and int8 exist only if they keep what fp32 gets right; their cost is reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fer_train import checkpoint
 
 @pytest.fixture(scope="module")
 def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces in folders by what the fp32 net says of them, where it is sure: macro-F1 is 1."""
+    """Faces in folders named by the fp32 model, where its margin is large: macro-F1 is 1."""
     folder = tmp_path_factory.mktemp("sure")
     run = to_onnx.runner(exported.onnx)
     spec = inspection.read_spec(exported.onnx)
@@ -73,7 +73,7 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
     report = json.loads(done.report_path.read_text("utf-8"))
     assert {each["method"] for each in report["candidates"]} == set(int8.METHODS)
     assert report["images_per_second"]["int8"] > 0
-    # Weights are a quarter; a net as small as this one has as much again in names.
+    # Weights are a quarter; in a model as small as this one, names take as much again.
     assert report["bytes"]["int8"] < 0.4 * report["bytes"]["fp32"]
     assert any("macro-F1" in line for line in said)
     assert precision.precision_of(done.path).name == "int8"
@@ -101,7 +101,7 @@ def test_int8_that_breaks_the_model_leaves_no_file(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A net of which quantising leaves nothing: every candidate is measured as at chance."""
+    """A model that quantising destroys: every candidate has chance accuracy."""
     original = accuracy.measure
 
     def broken(run: runners.Runner, known: labelled.Labelled, spec: object) -> accuracy.Figures:
@@ -168,24 +168,26 @@ def test_calibration_in_the_evaluation_set_is_refused(
         int8.calibration_batches(sure, known, spec, skip_duplicates=True)
 
 
-def test_int8_says_which_folders_it_needs(exported: Artefacts, tmp_path: Path) -> None:
+def test_int8_names_the_folders_it_requires(exported: Artefacts, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--calibration DIR .* --evaluation DIR"):
         exporter.export(
             exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(precision="int8")
         )
 
 
-def test_a_tolerance_for_another_precision_leaves_the_fp32_gate(
+def test_a_tolerance_for_another_precision_keeps_the_fp32_limits(
     exported: Artefacts, tmp_path: Path
 ) -> None:
-    """What fp16 may lose must not let a wrong fp32 file through, from which it is made."""
+    """The tolerance of fp16 must not apply to the fp32 file that it is made from."""
     loose = ExportOptions(precision="fp16", tolerance=0.5, min_agreement=0.9)
     assert loose.limits(precision.PRECISIONS["fp32"]) == {"tolerance": 1e-4, "min_agreement": 1.0}
     assert loose.limits(precision.PRECISIONS["fp16"]) == {"tolerance": 0.5, "min_agreement": 0.9}
     assert ExportOptions(tolerance=0.0).limits(precision.PRECISIONS["fp32"])["tolerance"] == 0.0
 
 
-def test_precision_is_for_onnx(exported: Artefacts, tmp_path: Path) -> None:
+def test_precision_that_a_format_does_not_support_is_named(
+    exported: Artefacts, tmp_path: Path
+) -> None:
     with pytest.raises(
         DataError, match="--precision int4 is not a precision; allowed: fp32, fp16, int8"
     ):
@@ -194,7 +196,7 @@ def test_precision_is_for_onnx(exported: Artefacts, tmp_path: Path) -> None:
         exporter.export(exported.checkpoint, "pt2", options=ExportOptions(precision="fp16"))
 
 
-def test_fp16_holds_half_floats_and_keeps_its_signature(
+def test_fp16_contains_half_floats_and_keeps_its_signature(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
     options = ExportOptions(precision="fp16", images=dataset / "test", evaluation=dataset / "test")
@@ -253,7 +255,7 @@ def test_opset_is_what_was_asked_for(exported: Artefacts, tmp_path: Path, opset:
     assert [e.version for e in onnx.load(done.path).opset_import if not e.domain] == [opset]
 
 
-def test_opset_that_cannot_be_had_is_named(exported: Artefacts, tmp_path: Path) -> None:
+def test_opset_that_pytorch_cannot_write_is_named(exported: Artefacts, tmp_path: Path) -> None:
     from fer_runtime.errors import ModelFileError
 
     with pytest.raises(ModelFileError, match="--opset 11: PyTorch writes opset 18 to 25"):

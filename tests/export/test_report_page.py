@@ -90,7 +90,7 @@ def test_changed_labels_are_shown_as_pictures() -> None:
     assert "Failed: not every artefact" in found.text and "logits differ" in found.text
 
 
-def test_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_page_that_cannot_be_written_is_a_clear_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"report\.html cannot be written"):
         report_page.write(tmp_path / "none" / "report.html", Path("best.pt"), [])
     (tmp_path / "report.html").mkdir()

@@ -114,10 +114,10 @@ def test_scaled_weight_in_torchscript_is_caught(exported: Artefacts, tmp_path: P
     assert any("logits differ" in failure for failure in report.failures)
 
 
-def test_net_that_stays_in_training_mode_is_named(
+def test_model_that_stays_in_training_mode_is_named(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Export calls eval() itself; where that changes nothing, it says which module."""
+    """Export calls eval() itself; where that changes nothing, the message names the module."""
     monkeypatch.setattr(nn.BatchNorm2d, "eval", lambda self: self)
     monkeypatch.setattr(nn.BatchNorm2d, "train", lambda self, mode=True: self)
     with pytest.raises(ParityError, match=r"net\.1, .* stays in training mode after eval\(\)"):
@@ -140,7 +140,7 @@ def test_batchnorm_of_the_batch_is_named(exported: Artefacts) -> None:
 def test_artefact_with_batchnorm_in_training_mode_is_bisected(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `.pt2` that somebody made without eval(): the BatchNorm is the first to differ."""
+    """A `.pt2` made without eval(): the BatchNorm is the first to differ."""
     loaded = loading.load(exported.checkpoint)
     deployable = loaded.deployable()
     target = tmp_path / "model.pt2"

@@ -79,7 +79,7 @@ def _external(model: onnx.ModelProto) -> list[str]:
 def forget_making(model: onnx.ModelProto) -> None:
     """Drop the stack traces: they name folders of whoever exported, and are a fifth of the file.
 
-    `pkg.torch.onnx.name_scopes` stays; it says which module of the model a node belongs to.
+    `pkg.torch.onnx.name_scopes` stays: it is the module of the model that a node belongs to.
     """
     for node in model.graph.node:
         kept = [prop for prop in node.metadata_props if prop.key not in PRODUCER_NOTES]

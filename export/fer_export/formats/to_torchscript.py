@@ -92,7 +92,7 @@ def _save(module: Any, spec: ModelSpec, path: Path) -> None:
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # A trace that holds for one batch only would not pass parity, which tries several.
+        # A trace that is right for one batch size only would not pass parity, which runs several.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")

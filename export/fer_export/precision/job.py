@@ -63,7 +63,7 @@ class Made:
     Attributes:
         figures: on the evaluation set; None where they were not measured.
         candidates: the ways of quantising that were tried.
-        largest_intermediate: the largest fp32 value that fp16 must hold.
+        largest_intermediate: the largest fp32 value inside the graph, for fp16.
     """
 
     figures: Figures | None = None

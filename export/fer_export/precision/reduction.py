@@ -27,7 +27,7 @@ class Reduced:
         speed: images/s at batch 32 on one thread.
         bytes: the files' sizes before the verdict is written into them.
         candidates: the ways of quantising that were tried.
-        largest_intermediate: the largest fp32 value that fp16 must hold.
+        largest_intermediate: the largest fp32 value inside the graph, for fp16.
     """
 
     figures: Mapping[str, accuracy.Figures]
