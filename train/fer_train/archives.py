@@ -1,4 +1,4 @@
-"""PyTorch's files, checked before they are read: no bombs, nothing that runs code."""
+"""PyTorch's zip archives are checked before they are read: no zip bombs, no code that runs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def check_size(path: Path) -> None:
     stored = path.stat().st_size
     if unpacked > max(SMALL, MAX_GROWTH * stored):
         raise ModelFileError(
-            f"{path} has {stored:,} bytes and would unpack to {unpacked:,}: no model that PyTorch "
-            "saved is packed like this, so it is refused."
+            f"{path} has {stored:,} bytes and would unpack to {unpacked:,}. PyTorch does not "
+            "pack models like this, so it is refused."
         )
 
 
@@ -114,8 +114,8 @@ def check_program(path: Path) -> None:
     """Refuse a `.pt2` archive that would execute code when `torch.export.load` opens it.
 
     Raises:
-        ModelFileError: a pickle in it contains more than tensors and plain values, it brings
-            compiled code or script objects, or it is broken.
+        ModelFileError: a pickle in it contains more than tensors and plain values, it has compiled
+            code or script objects, or it is broken.
     """
     import torch
 
@@ -124,13 +124,13 @@ def check_program(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.namelist()
             if len(set(entries)) < len(entries):
-                # Which of the two PyTorch reads is not defined.
-                raise ModelFileError(f"{path} contains an entry twice; refused.")
+                # We cannot know which of the two PyTorch reads.
+                raise ModelFileError(f"{path} contains an entry twice, so it is refused.")
             for entry in entries:
                 name = entry.partition("/")[2]
                 if name.startswith("data/aotinductor/") or "/custom_obj" in name:
                     raise ModelFileError(
-                        f"{path} brings {name}, which is executed when it is loaded; refused."
+                        f"{path} contains {name}, which would be executed on loading; refused."
                     )
             for entry in _pickles(archive):
                 torch.load(io.BytesIO(archive.read(entry)), map_location="cpu", weights_only=True)
