@@ -29,11 +29,11 @@ ROUNDING = 1e-5
 
 
 def failures(artefact: Path, batches: Sequence[parity.Batch], provider: str = "cpu") -> list[str]:
-    """What `Classifier` says otherwise of a file than the graph says of the pixels of that file.
+    """Where `Classifier` on a file differs from the graph on that file's pixels.
 
-    `batches` are named after files and hold the graph's outputs as `candidate`. The graph was
-    judged on pixels that `fer_runtime.images` made, so that what is found here lies in decoding,
-    resizing, batching or the order of labels.
+    `batches` are named after files, with the graph's outputs as `candidate`. The graph was compared
+    on pixels that `fer_runtime.images` made, so a difference here comes from decoding, resizing,
+    batching or the order of labels.
     """
     if not batches:
         return []
@@ -59,12 +59,12 @@ def failures(artefact: Path, batches: Sequence[parity.Batch], provider: str = "c
         return [
             f"from file to label, {len(changed)} of {count} images get another label than the "
             f"graph gives their pixels, the first {name}: {expected} became {said}; decoding, "
-            "resizing or the order of labels departs"
+            "resizing or the order of labels differs"
         ]
     if worst > ROUNDING:
         return [
-            f"from file to probabilities, the runtime departs by {worst:.2g} from the graph on the "
-            "same file's pixels; decoding or resizing departs"
+            f"from file to probabilities, the runtime differs by {worst:.2g} from the graph on the "
+            "same file's pixels; decoding or resizing differs"
         ]
     return []
 

@@ -50,13 +50,6 @@ class PreprocessingOptions:
         metavar="PIXELS",
         panel=PANEL,
     )
-    reference: str | None = option(
-        None,
-        "Your own preprocessing, package.module:function, from a path to a float tensor (C, H, W). "
-        "It is imported, and each file of --images must get the same label through it.",
-        metavar="FUNCTION",
-        panel=PANEL,
-    )
 
     def complete(self, description: ModelDescription) -> ModelDescription:
         """The description with what these options and their preset say about the input.
