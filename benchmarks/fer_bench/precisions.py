@@ -41,8 +41,8 @@ def compare(
 def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
     """The figures by precision, in plain values."""
     from fer_export import exporter, loading
-    from fer_export.formats import runners
-    from fer_export.parity.checker import Options
+    from fer_export.formats import runners, to_onnx
+    from fer_export.options import ExportOptions
     from fer_export.precision import speed
     from fer_runtime import labelled, metrics
 
@@ -53,14 +53,14 @@ def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
     files, precisions, seconds = {}, {}, 0.0
     for name in ("fp32", "fp16", "int8"):
         started = time.perf_counter()
-        options = Options(
+        options = ExportOptions(
             precision=name, images=evaluation, calibration=data / "train", evaluation=evaluation,
             skip_duplicates=True,
         )  # fmt: skip
         done = exporter.export(checkpoint, "onnx", folder / f"{name}.onnx", options)
         seconds = seconds or time.perf_counter() - started
         files[name] = done.path
-        predicted = _top1(runners.onnx(done.path), known.paths, loaded.spec.input)
+        predicted = _top1(to_onnx.runner(done.path), known.paths, loaded.spec.input)
         matrix = metrics.confusion_matrix(known.targets, predicted, len(loaded.spec.labels))
         precisions[name] = {
             "agreement": float((predicted == expected).mean()),

@@ -19,7 +19,7 @@ from fer_runtime.cli.console import bound_spinning, progress_bar, run_app
 from fer_runtime.machine import processor
 
 if TYPE_CHECKING:
-    from fer_export.precision import Reduced
+    from fer_export.precision.reduction import Reduced
     from fer_runtime.spec import ModelSpec
     from fer_train.checkpoint import Checkpoint
     from fer_train.evaluate import Evaluation
@@ -51,8 +51,9 @@ def ship(
     folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
-    from fer_export import exporter, formats
-    from fer_export.parity.checker import Options
+    from fer_export import exporter
+    from fer_export.inspection import read_spec
+    from fer_export.options import ExportOptions
     from fer_train import checkpoint as checkpoints
     from fer_train import evaluate, models
 
@@ -64,7 +65,7 @@ def ship(
     uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SHIPPED.name
-    options = Options(images=data / "validation")
+    options = ExportOptions(images=data / "validation")
     exporter.export(checkpoint, "onnx", path, options)
     options = replace(
         options,
@@ -77,7 +78,7 @@ def ship(
     assert int8.verification.reduced is not None
     for written in (path, int8.path):
         exporter.report_path(written).unlink()  # the verdict is in the file too
-    spec = formats.read_spec(path)
+    spec = read_spec(path)
     path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
     net = loaded.net()
     figures = Figures(

@@ -1,4 +1,4 @@
-"""A foreign ONNX file made ours: the same graph, with a spec inside."""
+"""An ONNX file made elsewhere, with a spec added: the same graph, which fer-infer then runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fer_export import inspection
-from fer_export.formats import runners, to_onnx
+from fer_export.formats import to_onnx
 from fer_export.parity import inputs
 from fer_export.work_folder import WorkFolder
 from fer_runtime.errors import ModelFileError
@@ -17,10 +17,10 @@ from fer_runtime.spec import ModelSpec
 
 
 def attach_spec(file: Path, spec: ModelSpec, output: Path) -> None:
-    """Copy a foreign ONNX file with a spec inside, if `fer_runtime` runs it by that spec.
+    """Copy an ONNX file with a spec inside, if `fer_runtime` runs it with that spec.
 
-    It is opened and run on noise, as `fer-infer` will; there is no verdict of parity, because there
-    is nothing to compare with.
+    It is opened and run on noise, as `fer-infer` will run it. There is no verdict of parity,
+    because there is no checkpoint to compare with.
 
     Raises:
         ModelFileError: not ONNX, or at odds with the spec (tensor name, layout, channels, labels).
@@ -28,7 +28,9 @@ def attach_spec(file: Path, spec: ModelSpec, output: Path) -> None:
     """
     found = inspection.inspect(file)
     if found.kind != "ONNX":
-        raise ModelFileError(f"{file} is a {found.kind}; a spec is attached to ONNX files.")
+        raise ModelFileError(
+            f"{file} is of another kind ({found.kind}); a spec is attached to ONNX files."
+        )
     if found.facts["external_data"]:
         raise ModelFileError(
             f"{file} keeps weights in other files ({', '.join(found.facts['external_data'][:3])}); "
@@ -38,7 +40,7 @@ def attach_spec(file: Path, spec: ModelSpec, output: Path) -> None:
         draft = folder / "model.onnx"
         shutil.copyfile(file, draft)
         to_onnx.embed(draft, spec.replace(parity=None))
-        run = runners.onnx(draft)
+        run = to_onnx.runner(draft)
         for batch in inputs.noise(spec.input):
             for name, values in run(batch.pixels).items():
                 if values.shape[0] != len(batch.names) or not np.isfinite(values).all():

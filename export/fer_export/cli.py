@@ -1,104 +1,173 @@
-"""`fer-export`: a thin skin over this package's functions; they are imported by the commands."""
+"""`fer-export`: a thin layer over this package's functions, which the commands import.
+
+The commands that export are made from the table of formats.
+"""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from fer_export import options
-from fer_runtime.cli.console import EXIT_HELP, bound_spinning, refuse_overwriting, run_app
+from fer_export.formats.table import FORMATS, Format
+from fer_export.options import ComparisonOptions, DescriptionOptions, ExportOptions, VerifyOptions
+from fer_runtime.cli.console import (
+    EXIT_HELP,
+    VersionFlag,
+    bound_spinning,
+    make_app,
+    refuse_overwriting,
+    run_app,
+    say,
+)
+from fer_runtime.cli.options import choice, expand, option
+from fer_runtime.errors import DataError
+from fer_runtime.providers import PROVIDERS
 
 if TYPE_CHECKING:
-    from fer_export.exporter import Exported
-    from fer_export.parity.checker import Verification
+    from fer_export.parity.verification import Verification
     from fer_export.report.page import Entry
 
-app = typer.Typer(
-    add_completion=False,
+PARITY_FAILED = 5
+
+app = make_app(
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Export a checkpoint with proof that the artefact computes the same, or not at all.",
+    help="Export a checkpoint, and check that the artefact computes the same; else write no file.",
     epilog=EXIT_HELP,
 )
-
-PARITY_FAILED = 5
 
 CheckpointPath = Annotated[
     Path,
     typer.Argument(
-        metavar="CHECKPOINT", help="A best.pt; or a state dict, with the options below."
+        metavar="CHECKPOINT",
+        help="A best.pt of fer-train; or weights, with the options below: a state dict, a "
+        "checkpoint that has one in an entry (state_dict, model_state_dict, model, net, "
+        "state_dict_ema, or any other that is the only one), or .safetensors.",
     ),
 ]
 
 
-@app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.PRECISION, options.FOREIGN)
-def onnx(checkpoint: CheckpointPath, **chosen: Any) -> None:
-    """Export to ONNX, which fer-infer runs without torch."""
-    _export(checkpoint, ["onnx"], chosen)
+@dataclass(frozen=True)
+class ShowOptions:
+    """Where the result is shown."""
+
+    report: Path | None = option(None, "Write one self-contained HTML page, pass or fail.")
+    as_json: bool = option(False, "Print JSON on stdout.", "--json")
+
+
+@app.callback()
+def _options(version: VersionFlag = False) -> None:
+    """Options before the command; each of them ends the program."""
+
+
+def _add_format(name: str, chosen: Format) -> None:
+    """The command of one format; it takes precisions and settings that the format has."""
+    takes = ExportOptions if len(chosen.precisions) > 1 else ComparisonOptions
+
+    def command(
+        checkpoint: CheckpointPath,
+        options: Any,
+        settings: Any,
+        described: DescriptionOptions,
+        show: ShowOptions,
+        output: Annotated[
+            Path | None,
+            typer.Option("--output", "-o", help="File to write. Default: beside the checkpoint."),
+        ] = None,
+    ) -> None:
+        refuse_overwriting(output, [checkpoint])
+        _export(checkpoint, {name: output}, options, asdict(settings), described, show)
+
+    command.__annotations__ |= {"options": takes, "settings": chosen.settings_type()}
+    app.command(name, help=chosen.help)(expand(command))
+
+
+def _add_all(formats: Mapping[str, Format]) -> None:
+    """The command `all`; it takes the settings of every format."""
+
+    def command(
+        checkpoint: CheckpointPath,
+        options: ComparisonOptions,
+        settings: Any,
+        described: DescriptionOptions,
+        show: ShowOptions,
+        output: Annotated[
+            Path | None,
+            typer.Option(
+                "--output",
+                "-o",
+                help="Folder to write to; made if needed. Default: beside the checkpoint.",
+            ),
+        ] = None,
+    ) -> None:
+        targets: dict[str, Path | None] = dict.fromkeys(formats)
+        if output is not None:
+            targets = {
+                name: output / f"{checkpoint.stem}{chosen.ending}"
+                for name, chosen in formats.items()
+            }
+        for target in targets.values():
+            refuse_overwriting(target, [checkpoint])
+        with _folder(output):
+            _export(checkpoint, targets, options, asdict(settings), described, show)
+
+    command.__annotations__ |= {"settings": _all_settings(formats.values())}
+    app.command("all", help=f"Export to every format: {', '.join(formats)}.")(expand(command))
+
+
+def _all_settings(formats: Iterable[Format]) -> type:
+    """One dataclass with the settings of all formats; an option of the same name is shared."""
+    entries: dict[str, tuple[str, Any, Any]] = {}
+    for kind in (chosen.settings_type() for chosen in formats):
+        types = get_type_hints(kind)
+        for entry in fields(kind):
+            copied = field(default=entry.default, metadata=entry.metadata)
+            entries.setdefault(entry.name, (entry.name, types[entry.name], copied))
+    return make_dataclass("AllSettings", entries.values(), frozen=True)
+
+
+for _name, _format in FORMATS.items():
+    _add_format(_name, _format)
+_add_all(dict(FORMATS))
 
 
 @app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
-def torchscript(checkpoint: CheckpointPath, **chosen: Any) -> None:
-    """Export to TorchScript, for torch.jit.load.
-
-    PyTorch deprecates it since 2.11; pt2 is what follows it. Loading TorchScript executes the code
-    inside the file.
-    """
-    _export(checkpoint, ["torchscript"], chosen)
-
-
-@app.command()
-@options.takes(options.OUTPUT, options.COMMON, options.FOREIGN)
-def pt2(checkpoint: CheckpointPath, **chosen: Any) -> None:
-    """Export to a program of torch.export (.pt2), for torch.export.load.
-
-    Loading a .pt2 unpickles its constants, which can execute code; fer-export refuses one that
-    would.
-    """
-    _export(checkpoint, ["pt2"], chosen)
-
-
-@app.command("all")
-@options.takes(options.OUTPUT, options.COMMON, options.OPSET, options.FOREIGN)
-def every_format(checkpoint: CheckpointPath, **chosen: Any) -> None:
-    """Export to every format; --output is then a folder."""
-    _export(checkpoint, ["onnx", "torchscript", "pt2"], chosen)
-
-
-@app.command()
-@options.takes(options.COMMON, options.EVALUATION, options.FOREIGN)
+@expand
 def verify(
     checkpoint: CheckpointPath,
     artefact: Annotated[
-        Path, typer.Argument(metavar="ARTEFACT", help=".onnx, .torchscript or .pt2.")
+        Path,
+        typer.Argument(
+            metavar="ARTEFACT",
+            help=f"The exported file ({', '.join(entry.ending for entry in FORMATS.values())}).",
+        ),
     ],
+    options: VerifyOptions,
+    described: DescriptionOptions,
+    show: ShowOptions,
     provider: Annotated[
-        str, typer.Option(help="Where an ONNX file runs: cpu, or cuda (or an error).")
+        str, choice(tuple(PROVIDERS), help="Where the artefact runs, or an error.")
     ] = "cpu",
-    **chosen: Any,
 ) -> None:
-    """Compare an artefact with its checkpoint anew; its verdict and spec as well.
+    """Compare an artefact with its checkpoint again, and check its verdict and spec.
 
     Loading TorchScript can execute code inside the file.
     """
     from fer_export.parity.verify import verify as verify_artefact
     from fer_export.report.page import Entry
 
-    refuse_overwriting(chosen["report"], [checkpoint, artefact], "--report")
+    refuse_overwriting(show.report, [checkpoint, artefact], "--report")
     verification = verify_artefact(
-        checkpoint, artefact, options.judging(chosen), description=options.description(chosen),
-        provider=provider, say=_say,
+        checkpoint, artefact, options, description=described.description(), provider=provider,
+        say=say,
     )  # fmt: skip
-    _show(verification, f"{artefact} against {checkpoint}", chosen["as_json"])
-    _write_page(chosen["report"], checkpoint, [Entry(artefact.name, artefact, verification)])
+    _print_verification(verification, f"{artefact} against {checkpoint}", show.as_json)
+    _write_page(show.report, checkpoint, [Entry(artefact.name, artefact, verification)])
     raise typer.Exit(0 if verification else PARITY_FAILED)
 
 
@@ -110,24 +179,24 @@ def attach_spec(
         Path | None, typer.Option("--output", "-o", help="Default: FILE's stem with .fer.onnx.")
     ] = None,
 ) -> None:
-    """Put a spec into a foreign ONNX file, so that fer-infer runs it; the file itself stays."""
+    """Add a spec to an ONNX file made elsewhere, so that fer-infer runs it; writes a copy."""
     from fer_export import attach
     from fer_runtime.spec import ModelSpec
 
     target = output or file.with_suffix(".fer.onnx")
     refuse_overwriting(target, [file, spec])
     attach.attach_spec(file, ModelSpec.read(spec), target)
-    _say(f"wrote {target}")
+    say(f"wrote {target}")
 
 
 @app.command()
 def inspect(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="ONNX, TorchScript, .pt2 or best.pt.")
+        Path, typer.Argument(metavar="FILE", help="A file of any format, or a best.pt.")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
 ) -> None:
-    """Show what a model file holds; nothing in it is executed."""
+    """Show what a model file contains; nothing in it is executed."""
     from rich.console import Console
 
     from fer_export import inspection
@@ -141,46 +210,69 @@ def inspect(
 
 
 def main() -> None:
-    """Entry point: errors become one sentence on stderr and a documented exit status."""
+    """Entry point: errors become a clear message on stderr and a documented exit status."""
     bound_spinning()
     run_app(app)
 
 
-def _export(checkpoint: Path, formats: Sequence[str], chosen: dict[str, Any]) -> None:
+def _export(
+    checkpoint: Path,
+    targets: Mapping[str, Path | None],
+    options: ComparisonOptions,
+    settings: Mapping[str, Any],
+    described: DescriptionOptions,
+    show: ShowOptions,
+) -> None:
     """Export to each format in turn; the page is written whether parity holds or not."""
     from fer_export import exporter
-    from fer_export.formats import FORMATS
-    from fer_export.parity.checker import VerificationError
+    from fer_export.parity.verification import VerificationError
     from fer_export.report.page import Entry
 
-    judging, description = options.judging(chosen), options.description(chosen)
-    output, entries = chosen["output"], []
-    refuse_overwriting(output, [checkpoint])
-    refuse_overwriting(chosen["report"], [checkpoint], "--report")
+    description, entries = described.description(), []
+    refuse_overwriting(show.report, [checkpoint], "--report")
     try:
-        for name in formats:
-            target = output
-            if output and len(formats) > 1:
-                target = output / f"{checkpoint.stem}{FORMATS[name].ending}"
+        for name, target in targets.items():
+            own = {key: settings[key] for key in FORMATS[name].setting_names()}
+            wanted = ExportOptions(**{**asdict(options), "settings": own})
             done = exporter.export(
-                checkpoint, name, target, judging, description=description, say=_say
+                checkpoint, name, target, wanted, description=description, say=say
             )
             entries.append(Entry(done.path.name, done.path, done.verification))
-            _tell(done, checkpoint, chosen["as_json"])
+            _print_verification(
+                done.verification, f"{done.path} against {checkpoint}", show.as_json
+            )
+            size = done.path.stat().st_size
+            say(f"wrote {done.path} ({size:,} bytes) and {done.report_path}")
     except VerificationError as error:
         entries.append(Entry(f"{name}: failed, not written", None, error.verification))
         raise
     finally:
-        _write_page(chosen["report"], checkpoint, entries)
+        _write_page(show.report, checkpoint, entries)
 
 
-def _tell(done: Exported, checkpoint: Path, as_json: bool) -> None:
-    _show(done.verification, f"{done.path} against {checkpoint}", as_json)
-    size = done.path.stat().st_size
-    _say(f"wrote {done.path} ({size:,} bytes) and {done.report_path}")
+@contextmanager
+def _folder(path: Path | None) -> Iterator[None]:
+    """Make a folder; where the work fails, remove what was made and stayed empty."""
+    if path is None or path.is_dir():
+        yield
+        return
+    try:
+        missing = [each for each in (path, *path.parents) if not each.exists()]
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be made: {error.strerror}; --output of fer-export all is a folder."
+        ) from None
+    try:
+        yield
+    except BaseException:
+        for each in missing:
+            if not any(each.iterdir()):
+                each.rmdir()
+        raise
 
 
-def _show(verification: Verification, title: str, as_json: bool) -> None:
+def _print_verification(verification: Verification, title: str, as_json: bool) -> None:
     from rich.console import Console
 
     from fer_export.report.text import parity_table
@@ -196,8 +288,4 @@ def _write_page(target: Path | None, checkpoint: Path, entries: Sequence[Entry])
         from fer_export.report import page
 
         page.write(target, checkpoint, entries)
-        _say(f"wrote {target}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+        say(f"wrote {target}")

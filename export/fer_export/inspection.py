@@ -1,25 +1,33 @@
-"""What a model file holds, read from its metadata and zip entries; nothing in it is executed."""
+"""What a model file contains, read from its metadata and zip entries; nothing in it is executed."""
 
 from __future__ import annotations
 
 import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fer_export.formats.table import FORMATS
 from fer_runtime.errors import ModelFileError, ModelSpecError
-from fer_runtime.spec import EXTRA_FILE, METADATA_KEY, ModelSpec
+from fer_runtime.spec import EXTRA_FILE, ModelSpec
 from fer_train import archives
 
 MAX_SPEC_BYTES = 1 << 22
-MAX_ONNX_BYTES = 1 << 31
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """Kind, size in bytes, the spec if there is one, and facts by name."""
+    """What a model file contains.
+
+    Attributes:
+        path: the file.
+        kind: "ONNX", "TorchScript", "torch.export program", "checkpoint", the title of another
+            format, or "unknown zip archive".
+        size_bytes: of the file.
+        spec: the ModelSpec inside, or None.
+        facts: more about it by name, in plain values.
+    """
 
     path: Path
     kind: str
@@ -39,78 +47,76 @@ class Inspection:
 
 
 def inspect(path: Path) -> Inspection:
-    """Look into an ONNX file, a TorchScript or `.pt2` archive, or a checkpoint.
+    """Inspect an artefact of any format, or a checkpoint; the content decides, not the ending.
 
     Raises:
-        ModelFileError: no such file, or none of these kinds.
-        ModelSpecError: a spec that is there but broken.
+        ModelFileError: no such file, a broken one, or one of another kind.
+        ModelSpecError: the spec inside is broken.
     """
     if not path.is_file():
         raise ModelFileError(f"{path} does not exist, or is not a file.")
-    return _archive(path) if zipfile.is_zipfile(path) else _onnx(path)
-
-
-def _onnx(path: Path) -> Inspection:
-    import onnx
-    from google.protobuf.message import DecodeError
-
-    size = path.stat().st_size
-    if not 0 < size < MAX_ONNX_BYTES:
-        raise ModelFileError(f"{path} is {'empty' if not size else 'over 2 GiB'}.")
-    try:
-        # Without a format onnx goes by the ending, and parses a .json or .txt as text.
-        model = onnx.load(path, format="protobuf", load_external_data=False)
-    except (DecodeError, OSError) as error:
-        with open(path, "rb") as stream:
-            if stream.read(64).lstrip()[:1] == b"<":
-                raise ModelFileError(
-                    f"{path} is a web page, not a model; the download went wrong."
-                ) from None
-        raise ModelFileError(
-            f"{path} is neither ONNX nor a PyTorch archive ({error}); it may be truncated."
-        ) from None
-    if not model.graph.node:
-        raise ModelFileError(f"{path} is no ONNX model: it has no graph.")
-    text = {prop.key: prop.value for prop in model.metadata_props}.get(METADATA_KEY)
-    operators = Counter(node.op_type for node in model.graph.node)
-    parameters = sum(_count(entry.dims) for entry in model.graph.initializer)
-    facts = {
-        "ir_version": model.ir_version,
-        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
-        "producer": f"{model.producer_name} {model.producer_version}".strip(),
-        "inputs": [_signature(entry) for entry in model.graph.input],
-        "outputs": [_signature(entry) for entry in model.graph.output],
-        "operators": dict(operators.most_common()),
-        "parameters": parameters,
-        "external_data": _external(model),
-    }
-    return Inspection(path, "ONNX", size, _spec(path, text) if text else None, facts)
-
-
-def _archive(path: Path) -> Inspection:
-    """PyTorch's zip kinds differ by their entries."""
     archives.check_size(path)
+    for chosen in FORMATS.values():
+        found = chosen.inspect(path)
+        if found is not None:
+            return found
+    entries = zip_entries(path)
+    if "data.pkl" in entries:
+        return _checkpoint(path)
+    if entries:
+        facts = {"entries": len(entries)}
+        return Inspection(path, "unknown zip archive", path.stat().st_size, spec_entry(path), facts)
+    raise ModelFileError(_unknown(path))
+
+
+def read_spec(artefact: Path) -> ModelSpec:
+    """The spec inside an artefact, without executing anything in it.
+
+    Raises:
+        ModelFileError: no such file, broken, or without a spec.
+    """
+    found = inspect(artefact)
+    if found.spec is None:
+        raise ModelFileError(f"{artefact} contains no ModelSpec.")
+    return found.spec
+
+
+def zip_entries(path: Path) -> dict[str, str]:
+    """Inner name -> name of each entry of a PyTorch archive; empty for a file that is not a zip.
+
+    Raises:
+        ModelFileError: a zip bomb, or a broken zip.
+    """
+    archives.check_size(path)
+    if not zipfile.is_zipfile(path):
+        return {}
     with zipfile.ZipFile(path) as archive:
-        inner = {entry.partition("/")[2]: entry for entry in archive.namelist()}
-        if "data.pkl" in inner and "constants.pkl" not in inner:
-            return _checkpoint(path)
-        spec = _extra_spec(archive, inner, path)
-        kind = "TorchScript" if "constants.pkl" in inner else "unknown zip archive"
-        if any(entry.startswith("models/") for entry in inner):
-            kind = "torch.export program"
-        return Inspection(path, kind, path.stat().st_size, spec, {"entries": len(inner)})
+        return {inner_name(entry): entry for entry in archive.namelist()}
 
 
-def _extra_spec(archive: zipfile.ZipFile, inner: Mapping[str, str], path: Path) -> ModelSpec | None:
-    entry = inner.get(f"extra/{EXTRA_FILE}")
+def inner_name(entry: str) -> str:
+    """An entry's name below the archive's own top folder, which is named after the file."""
+    return entry.partition("/")[2]
+
+
+def spec_entry(path: Path) -> ModelSpec | None:
+    """The spec that PyTorch's archives contain as an extra file, or None.
+
+    Raises:
+        ModelFileError: the entry is too large.
+        ModelSpecError: the spec is broken.
+    """
+    entry = zip_entries(path).get(f"extra/{EXTRA_FILE}")
     if entry is None:
         return None
-    if archive.getinfo(entry).file_size > MAX_SPEC_BYTES:
-        raise ModelFileError(f"{path}: its {EXTRA_FILE} is too large to be a spec.")
-    return _spec(path, archive.read(entry).decode("utf-8", "replace"))
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo(entry).file_size > MAX_SPEC_BYTES:
+            raise ModelFileError(f"{path}: its {EXTRA_FILE} is too large to be a spec.")
+        return spec_from(path, archive.read(entry).decode("utf-8", "replace"))
 
 
-def _spec(path: Path, text: str) -> ModelSpec:
+def spec_from(path: Path, text: str) -> ModelSpec:
+    """The spec that a file contains as JSON; raises ModelSpecError that names the file."""
     try:
         return ModelSpec.from_json(text)
     except ModelSpecError as error:
@@ -126,29 +132,15 @@ def _checkpoint(path: Path) -> Inspection:
     return Inspection(path, "checkpoint", path.stat().st_size, loaded.spec, facts)
 
 
-def _signature(entry: Any) -> str:
-    import onnx
-
-    kind = entry.type.tensor_type
-    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
-    sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
-    return f"{entry.name}: {name} ({', '.join(sizes)})"
-
-
-def _external(model: Any) -> list[str]:
-    """The files beside the model that hold its weights, as it names them; they are not opened."""
-    return sorted(
-        {
-            pair.value
-            for entry in model.graph.initializer
-            for pair in entry.external_data
-            if pair.key == "location"
-        }
+def _unknown(path: Path) -> str:
+    with open(path, "rb") as stream:
+        start = stream.read(64)
+    if not start:
+        return f"{path} is empty."
+    if start.lstrip()[:1] == b"<":
+        return f"{path} is a web page, not a model; the download went wrong."
+    kinds = ", ".join(chosen.title for chosen in FORMATS.values())
+    return (
+        f"{path} is not a model file that fer-export knows ({kinds}, or a checkpoint); it may be "
+        "truncated."
     )
-
-
-def _count(dims: Any) -> int:
-    count = 1
-    for size in dims:
-        count *= size
-    return count

@@ -1,15 +1,13 @@
-"""Any classifier in PyTorch as a net with a spec: our checkpoints, and everybody else's weights.
+"""Any classifier in PyTorch as a model with a spec: our checkpoints, and other people's weights.
 
-Nothing inside a file is executed unless the caller says so: weights are read with
-`weights_only=True`, a factory is imported only where the caller names it, and a pickled module only
-with `trust_pickle`.
+Nothing inside a file is executed unless the caller allows it: weights are read with
+`weights_only=True`, a factory is imported only where the caller names it, and a pickled module is
+opened only with `trust_pickle`.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,20 +15,34 @@ from typing import Any
 import torch
 from torch import nn
 
+from fer_export import preprocessing, weights
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
-from fer_train import archives, models
 from fer_train import checkpoint as checkpoints
-
-SHOWN = 3
-PICKLED = "would execute code, so it is refused; say --trust-pickle if you trust the file"
+from fer_train import models
+from fer_train.checkpoint import Loaded
 
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a file that is not ours does not say: the net, its labels and its input.
+    """What a file without a ModelSpec does not contain: its architecture, labels and input.
 
-    `net_args` are the architecture's own arguments; `image_size` is (height, width).
+    Attributes:
+        architecture: torchvision's name, "timm:NAME", or "package.module:factory", which is called
+            as factory(InputSpec, classes, **net_args) -> nn.Module. Its output is the logits, or
+            has them as `.logits` or ["logits"].
+        labels: class names in the order of the logits.
+        image_size: (height, width) in pixels.
+        channels: 1 (grey) or 3 (RGB).
+        mean: per channel, on the 0-1 scale.
+        std: per channel, on the 0-1 scale.
+        net_args: the architecture's own arguments.
+        resize_mode: as in `InputSpec`; None is its default.
+        interpolation: as in `InputSpec`; None is its default.
+        resize_to: as in `InputSpec`.
+        preset: the preprocessing preset that some of these were taken from.
+        state_key: the entry of the file that contains the weights, where it has several.
+        trust_pickle: open a pickled module, which executes code in the file.
     """
 
     architecture: str | None = None
@@ -40,6 +52,11 @@ class ModelDescription:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     net_args: Mapping[str, Any] = field(default_factory=dict)
+    resize_mode: str | None = None
+    interpolation: str | None = None
+    resize_to: int | tuple[int, int] | None = None
+    preset: str | None = None
+    state_key: str | None = None
     trust_pickle: bool = False
 
     def spec(self) -> ModelSpec:
@@ -48,15 +65,11 @@ class ModelDescription:
         Raises:
             ModelSpecError: one of them is missing (all that are missing are named), or wrong.
         """
-        needed = {
-            "--labels": self.labels, "--image-size": self.image_size, "--channels": self.channels,
-            "--mean": self.mean, "--std": self.std,
-        }  # fmt: skip
-        missing = [name for name, value in needed.items() if not value]
+        missing = [name for name, value in self._required().items() if not value]
         if missing or self.image_size is None or self.channels is None:
             raise ModelSpecError(
-                f"The file carries no ModelSpec, so {', '.join(missing)} must be said: exactly "
-                "what it was trained with. (torchvision's ImageNet weights: --channels 3 "
+                f"The file contains no ModelSpec, so {', '.join(missing)} must be given: "
+                "exactly what it was trained with. (torchvision's ImageNet weights: --channels 3 "
                 "--image-size 224 --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225.)"
             )
         return ModelSpec(
@@ -67,6 +80,7 @@ class ModelDescription:
                 channels=self.channels,
                 mean=self.mean,
                 std=self.std,
+                **preprocessing.input_fields(self),
             ),
             architecture=self.architecture,
             architecture_args={
@@ -76,73 +90,85 @@ class ModelDescription:
         )
 
     def named(self) -> list[str]:
-        """The options that describe an input, as given."""
+        """The options that were given and that a checkpoint with a ModelSpec does not take."""
         values = {
+            **({"--preprocessing": self.preset} if self.preset else self._required()),
+            "--resize-mode": None if self.preset else self.resize_mode,
+            "--interpolation": None if self.preset else self.interpolation,
+            "--resize-to": None if self.preset else self.resize_to,
+            "--state-key": self.state_key,
+        }
+        return [name for name, value in values.items() if value]
+
+    def _required(self) -> dict[str, Any]:
+        """Option -> value, for what every description needs."""
+        return {
             "--labels": self.labels, "--image-size": self.image_size, "--channels": self.channels,
             "--mean": self.mean, "--std": self.std,
         }  # fmt: skip
-        return [name for name, value in values.items() if value]
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A net in evaluation mode, and its spec."""
+class LogitsOf(nn.Module):
+    """A model whose output has the logits as `.logits` (transformers) or under "logits"."""
 
-    spec: ModelSpec
-    net: nn.Module
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
 
-    def deployable(self) -> models.Deployable:
-        """The net wrapped as it is exported."""
-        wrapped = models.Deployable(self.net, self.spec)
-        return wrapped.eval()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> the (N, K) logits alone."""
+        logits = _logits(self.net(images))
+        assert logits is not None
+        return logits
 
 
-def load(path: Path, description: ModelDescription | None = None) -> Loaded:
-    """A checkpoint of ours, or weights of another kind with what `description` says about them.
+def load(
+    path: Path,
+    description: ModelDescription | None = None,
+    *,
+    say: Callable[[str], None] = lambda _: None,
+) -> Loaded:
+    """A model with its weights, in evaluation mode, and its spec.
 
-    Weights are a state dict, a Lightning or other training checkpoint that holds one, a
-    `.safetensors` file, or (with `trust_pickle`) a pickled module.
+    Args:
+        path: a checkpoint of `fer-train`; or weights: a state dict, a checkpoint of Lightning or of
+            another training loop that has one in an entry, a `.safetensors` file, or (with
+            `trust_pickle`) a pickled module.
+        description: what a file without a ModelSpec does not contain.
+        say: called with the entry that the weights are taken from.
 
     Raises:
         ModelFileError: an unusable file, or weights that do not fit the architecture.
         ModelSpecError: `description` lacks something, or contradicts the checkpoint's own spec.
     """
     description = description or ModelDescription()
-    content = _read(path, description.trust_pickle)
-    if isinstance(content, Mapping) and {"spec", "state_dict"} <= set(content):
+    content = weights.read(path, description.trust_pickle)
+    if checkpoints.is_ours(content):
         if description.named():
             raise ModelSpecError(
-                f"{path} carries its own spec; leave {', '.join(description.named())} away."
+                f"{path} contains its own spec; omit {', '.join(description.named())}."
             )
-        ours = checkpoints.load(path, factory=description.architecture)
-        return Loaded(ours.spec, ours.net())
-    if (
-        not description.named()
-        and description.architecture is None
-        and not isinstance(content, nn.Module)
-    ):
-        keys = ", ".join(map(str, list(content)[:SHOWN]))
-        raise ModelFileError(
-            f"{path} holds no ModelSpec beside its weights ({keys} …). Say what they are: "
-            "--architecture resnet18 (or timm:NAME, or package.module:factory) --labels labels.txt "
-            "--image-size 64 --channels 3 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25."
-        )
+        factory = description.architecture
+        return checkpoints.from_content(path, content, factory=factory).loaded()
+    _require_description(content, path, description)
     spec = description.spec()
     if isinstance(content, nn.Module):
         net = content
     else:
+        state_dict = weights.state_dict_of(content, path, description.state_key, say)
         net = _build(description, spec)
-        _fill(net, _state_dict(content, path), path, description)
-    models.check(net.eval(), description.architecture or path.name, spec.input, len(spec.labels))
-    weights = checkpoints.state_sha256(net.state_dict())
-    return Loaded(spec.replace(provenance=Provenance(weights_sha256=weights)), net.eval())
+        weights.fill(net, state_dict, path, description.architecture or "")
+    sha256 = checkpoints.state_sha256(net.state_dict())
+    net = _with_tensor_output(net.eval(), spec.input)
+    models.check(net, description.architecture or path.name, spec.input, len(spec.labels))
+    return Loaded(spec.replace(provenance=Provenance(weights_sha256=sha256)), net.eval())
 
 
 def labels_from(text: str) -> tuple[str, ...]:
-    """Labels in logit order: a file with one a line, or names with commas between.
+    """Labels in logit order: from a file with one per line, or from names separated by commas.
 
     Raises:
-        DataError: a file that cannot be read, or no label in it.
+        DataError: a file that cannot be read, or without labels.
     """
     path = Path(text)
     if path.suffix or path.exists():
@@ -154,161 +180,51 @@ def labels_from(text: str) -> tuple[str, ...]:
         lines = text.split(",")
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
-        raise DataError(f"{text} holds no labels; it needs one a line, in the order of the logits.")
+        raise DataError(
+            f"{text} contains no labels; write one per line, in the order of the logits."
+        )
     return labels
 
 
-def _read(path: Path, trust_pickle: bool) -> Any:
-    if not path.is_file():
-        raise ModelFileError(f"{path} does not exist, or is not a file.")
-    archives.check_size(path)
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError:
-        if not zipfile.is_zipfile(path) and not _is_pickle(path):
-            raise ModelFileError(
-                f"{path} is not a checkpoint that torch.save wrote; it may be truncated, or "
-                "another kind of file."
-            ) from None
-        raise ModelFileError(
-            f"{path} holds Python objects beside tensors and plain values; loading those "
-            f"{PICKLED}, or save a state dict instead: torch.save(model.state_dict(), path)."
-        ) from None
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError, AttributeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelFileError(
-            f"{path} cannot be read as a checkpoint: {reason} It may be truncated, or another kind "
-            "of file."
-        ) from None
-    except ImportError as error:
-        raise ModelFileError(
-            f"{path} is a pickle that needs the module {error.name!r}, which is not there; run "
-            "from the project that made it, or save a state dict instead."
-        ) from None
-
-
-def _is_pickle(path: Path) -> bool:
-    with open(path, "rb") as stream:
-        return stream.read(1) == pickle.PROTO
-
-
-def _read_safetensors(path: Path) -> Mapping[str, torch.Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError:
-        raise ModelFileError(
-            f"{path} needs the package safetensors, which is not there: pip install safetensors."
-        ) from None
-    try:
-        found: Mapping[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} cannot be read as safetensors: {error}") from None
-    return found
-
-
-def _state_dict(content: Any, path: Path) -> Mapping[str, torch.Tensor]:
-    """The tensors by name: of the content itself, or of the entry that training loops use."""
-    for name in (None, "state_dict", "model_state_dict", "model", "net", "state_dict_ema"):
-        found = content if name is None else content.get(name)
-        if isinstance(found, Mapping) and found:
-            tensors = {k: v for k, v in found.items() if isinstance(v, torch.Tensor)}
-            if tensors and (name is not None or len(tensors) == len(found)):
-                return tensors
-        if not isinstance(content, Mapping):
-            break
+def _require_description(content: Any, path: Path, description: ModelDescription) -> None:
+    """Show how to describe a file without a ModelSpec, where nothing was given at all."""
+    described = set(description.named()) - {"--state-key"} or description.architecture
+    if described or isinstance(content, nn.Module):
+        return
+    if not isinstance(content, Mapping):
+        raise ModelFileError(f"{path} contains a {type(content).__name__}, not a checkpoint.")
+    keys = ", ".join(map(str, list(content)[: weights.SHOWN]))
     raise ModelFileError(
-        f"{path} holds no state dict; its keys: {', '.join(map(str, list(content)[:5]))}."
-        if isinstance(content, Mapping)
-        else f"{path} holds a {type(content).__name__}, not a state dict."
+        f"{path} contains no ModelSpec beside its weights ({keys} …). Describe them: "
+        "--architecture resnet18 (or timm:NAME, or package.module:factory) --labels labels.txt "
+        "--image-size 64 --channels 3 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25."
     )
 
 
 def _build(description: ModelDescription, spec: ModelSpec) -> nn.Module:
     if description.architecture is None:
-        raise ModelSpecError("--architecture must be said: the file holds weights without a net.")
+        raise ModelSpecError(
+            "--architecture is required: the file contains weights, not the model itself."
+        )
     return models.build(
         description.architecture, spec.input, len(spec.labels), spec.architecture_args
     )
 
 
-def _fill(
-    net: nn.Module, weights: Mapping[str, torch.Tensor], path: Path, description: ModelDescription
-) -> None:
-    """Load weights whose keys may carry a prefix (`module.`, `model.` …) or auxiliary heads."""
-    expected = net.state_dict()
-    prefix = _prefix(list(weights), list(expected))
-    own = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    own = {k: v for k, v in own.items() if k in expected or not _auxiliary(k)}
-    missing = [k for k in expected if k not in own and not k.endswith("num_batches_tracked")]
-    unexpected = [k for k in own if k not in expected] if not prefix else []
-    shapes = [
-        (k, tuple(own[k].shape), tuple(v.shape))
-        for k, v in expected.items()
-        if k in own and own[k].shape != v.shape
-    ]
-    if missing or unexpected or shapes:
-        raise ModelFileError(_mismatch(path, description, expected, missing, unexpected, shapes))
-    # Into the net's own state dict: it carries the versions that some modules load by.
-    expected.update({k: v for k, v in own.items() if k in expected})
-    net.load_state_dict(expected)
+def _with_tensor_output(net: nn.Module, spec: InputSpec) -> nn.Module:
+    """The model, or one that returns its output's logits where the output is not a tensor."""
+    try:
+        with torch.inference_mode():
+            output = net(torch.zeros(2, *spec.shape))
+    except (RuntimeError, ValueError):
+        return net  # models.check names what does not fit
+    if isinstance(output, torch.Tensor) or _logits(output) is None:
+        return net
+    return LogitsOf(net)
 
 
-def _prefix(keys: Sequence[str], expected: Sequence[str]) -> str:
-    """What stands before the net's own names in most keys: "", "module.", "model.net." …"""
-    wanted = set(expected)
-    candidates = {""} | {
-        key[: -len(name)] for name in expected[:1] for key in keys if key.endswith(name)
-    }
-    return max(
-        sorted(candidates),
-        key=lambda p: sum(k.removeprefix(p) in wanted for k in keys if k.startswith(p)),
-    )
-
-
-def _auxiliary(key: str) -> bool:
-    """Heads that torchvision's GoogLeNet and Inception have for training only."""
-    return key.startswith(("aux1.", "aux2.", "AuxLogits."))
-
-
-def _mismatch(
-    path: Path,
-    description: ModelDescription,
-    expected: Mapping[str, torch.Tensor],
-    missing: Sequence[str],
-    unexpected: Sequence[str],
-    shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
-) -> str:
-    """What does not fit, the first few of each kind, and the likeliest cause."""
-    lines = [f"The weights in {path} do not fit {description.architecture}:"]
-    for title, names in (("missing", missing), ("not part of the net", unexpected)):
-        if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            lines.append(f"  {title}: {', '.join(names[:SHOWN])}{more}")
-    for name, found, wanted in shapes[:SHOWN]:
-        lines.append(f"  {name} is {found} in the file, {wanted} in the net")
-    lines.append(_cause(description, expected, missing, shapes))
-    return "\n".join(lines)
-
-
-def _cause(
-    description: ModelDescription,
-    expected: Mapping[str, torch.Tensor],
-    missing: Sequence[str],
-    shapes: Sequence[tuple[str, tuple[int, ...], tuple[int, ...]]],
-) -> str:
-    first = next(iter(expected))
-    last = [name for name in expected if name.endswith(".weight")][-1:]
-    for name, found, wanted in shapes:
-        if name == first and len(found) == 4 and found[1] != wanted[1]:
-            return f"The file's first layer takes {found[1]} channels: say --channels {found[1]}."
-        if name in last and found[1:] == wanted[1:]:
-            return (
-                f"The file's head has {found[0]} classes, and {wanted[0]} labels were given; "
-                "--labels must name every class, in the order of the logits."
-            )
-    if len(missing) > len(expected) / 2:
-        return "Hardly a name fits: the weights are probably those of another architecture."
-    return "It is probably a variant of the net; --net-args passes it arguments, as JSON."
+def _logits(output: Any) -> torch.Tensor | None:
+    """The tensor `.logits` or ["logits"] of an output, or None."""
+    found = output.get("logits") if isinstance(output, Mapping) else None
+    found = getattr(output, "logits", None) if found is None else found
+    return found if isinstance(found, torch.Tensor) else None

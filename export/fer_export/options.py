@@ -1,265 +1,206 @@
-"""What the commands of `fer-export` can be told, in groups that several of them take."""
+"""How an artefact is made and compared, and what is known of a checkpoint that is not ours.
+
+Each class is a group of options of `fer-export` too, made by `fer_runtime.cli.options`.
+"""
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fer_export.precision.table import PRECISIONS, Precision
+from fer_export.preprocessing.options import PANEL, PreprocessingOptions
+from fer_runtime.cli.options import option
+
 if TYPE_CHECKING:
     from fer_export.loading import ModelDescription
-    from fer_export.parity.checker import Options
 
-Group = dict[str, tuple[Any, Any]]
-"""Parameter -> (its annotated type, its default)."""
-
-FOREIGN_PANEL = "A file without a spec of its own"
-PRECISION_PANEL = "Precision (ONNX)"
-
-COMMON: Group = {
-    "images": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                help="Folder of real images to compare on, beside noise (at most 1,024 of them)."
-            ),
-        ],
-        None,
-    ),
-    "tolerance": (
-        Annotated[
-            float | None,
-            typer.Option(
-                help="Largest difference of logits, in standard deviations of the checkpoint's. "
-                "Default: fp32 1e-4, fp16 0.05; int8 is judged by macro-F1."
-            ),
-        ],
-        None,
-    ),
-    "min_agreement": (
-        Annotated[
-            float | None,
-            typer.Option(
-                help="Least share of equal top-1. Default: fp32 1, fp16 0.995.", min=0, max=1
-            ),
-        ],
-        None,
-    ),
-    "bisect": (
-        Annotated[
-            bool,
-            typer.Option("--bisect", help="If parity fails, name the first node that departs."),
-        ],
-        False,
-    ),
-    "report": (
-        Annotated[
-            Path | None, typer.Option(help="Write one self-contained HTML page, pass or fail.")
-        ],
-        None,
-    ),
-    "as_json": (Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")], False),
-}
-OUTPUT: Group = {
-    "output": (
-        Annotated[
-            Path | None, typer.Option("--output", "-o", help="Default: beside the checkpoint.")
-        ],
-        None,
-    ),
-}
-EVALUATION: Group = {
-    "evaluation": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                help="Labelled images, DIR/<label>/*, whose macro-F1 decides on int8.",
-                rich_help_panel=PRECISION_PANEL,
-            ),
-        ],
-        None,
-    ),
-}
-OPSET: Group = {
-    "opset": (
-        Annotated[int | None, typer.Option(help="ONNX operator set, 18 to 25. Default: 18.")],
-        None,
-    ),
-}
-PRECISION: Group = {
-    "precision": (
-        Annotated[
-            str,
-            typer.Option(
-                help="fp32; fp16 (half the size; faster on GPUs); int8 (a quarter of the size; "
-                "needs --calibration and --evaluation).",
-                rich_help_panel=PRECISION_PANEL,
-            ),
-        ],
-        "fp32",
-    ),
-    "calibration": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                help="Typical images, as of training, to choose int8's ranges by (at most 512).",
-                rich_help_panel=PRECISION_PANEL,
-            ),
-        ],
-        None,
-    ),
-    **EVALUATION,
-    "skip_duplicates": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--skip-duplicates",
-                help="Leave calibration images out that are in the evaluation set too, instead of "
-                "stopping.",
-                rich_help_panel=PRECISION_PANEL,
-            ),
-        ],
-        False,
-    ),
-}
-FOREIGN: Group = {
-    "architecture": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="torchvision's name, timm:NAME, or package.module:factory, which is then "
-                "imported.",
-                rich_help_panel=FOREIGN_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "labels": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Class names in the order of the logits: a file with one a line, or a,b,c.",
-                rich_help_panel=FOREIGN_PANEL,
-            ),
-        ],
-        None,
-    ),
-    "image_size": (
-        Annotated[
-            str | None,
-            typer.Option(help="Side in pixels, or HEIGHTxWIDTH.", rich_help_panel=FOREIGN_PANEL),
-        ],
-        None,
-    ),
-    "channels": (
-        Annotated[
-            int | None,
-            typer.Option(help="1 (grey) or 3 (RGB).", min=1, rich_help_panel=FOREIGN_PANEL),
-        ],
-        None,
-    ),
-    "mean": (
-        Annotated[
-            str | None,
-            typer.Option(
-                help="Per channel on the 0-1 scale: 0.5,0.5,0.5.", rich_help_panel=FOREIGN_PANEL
-            ),
-        ],
-        None,
-    ),
-    "std": (
-        Annotated[str | None, typer.Option(help="As --mean.", rich_help_panel=FOREIGN_PANEL)],
-        None,
-    ),
-    "net_args": (
-        Annotated[
-            str,
-            typer.Option(
-                help="The architecture's arguments, as JSON.", rich_help_panel=FOREIGN_PANEL
-            ),
-        ],
-        "{}",
-    ),
-    "trust_pickle": (
-        Annotated[
-            bool,
-            typer.Option(
-                "--trust-pickle",
-                help="Open a pickled module. Executes code in it.",
-                rich_help_panel=FOREIGN_PANEL,
-            ),
-        ],
-        False,
-    ),
-}
+DESCRIPTION_PANEL = "A file without a ModelSpec"
+PRECISION_PANEL = "Precision"
 
 
-def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of these groups in place of its `**chosen`."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
-        added = [
-            inspect.Parameter(
-                name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
-            )
-            for group in groups
-            for name, (kind, default) in group.items()
-        ]
-        parameters = [*own, *added]
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        command.__annotations__ = {entry.name: entry.annotation for entry in parameters}
-        return command
-
-    return decorate
+def _defaults(name: str) -> str:
+    values = {key: getattr(entry, name) for key, entry in PRECISIONS.items()}
+    return ", ".join(f"{key} {value:g}" for key, value in values.items() if value)
 
 
-def judging(chosen: dict[str, Any]) -> Options:
-    """The exporter's Options of what a command was told."""
-    from fer_export.parity.checker import Options
+@dataclass(frozen=True)
+class ComparisonOptions:
+    """How an artefact is compared with its checkpoint.
 
-    names = [name for name in Options.__dataclass_fields__ if chosen.get(name) is not None]
-    return Options(**{name: chosen[name] for name in names})
-
-
-def description(chosen: dict[str, Any]) -> ModelDescription:
-    """What was said of a file that carries no spec.
-
-    Raises:
-        typer.BadParameter: a value that is none.
+    Attributes:
+        images: a folder whose images are compared beside noise.
+        tolerance: largest difference of logits, in standard deviations of the checkpoint's; None is
+            the precision's own.
+        min_agreement: smallest share of equal top-1, 0 to 1; None is the precision's own.
+        bisect: if parity fails, name the first node whose output differs.
+        reference: the user's own preprocessing, "package.module:function" from a path to a float
+            tensor (C, H, W); `images` must get the same labels through it.
     """
-    from fer_export.loading import ModelDescription, labels_from
 
-    size, labels = chosen["image_size"], chosen["labels"]
-    height, _, width = (size or "").lower().partition("x")
-    return ModelDescription(
-        architecture=chosen["architecture"],
-        labels=labels_from(labels) if labels else (),
-        image_size=(_whole(height), _whole(width or height)) if size else None,
-        channels=chosen["channels"],
-        mean=_numbers("--mean", chosen["mean"]),
-        std=_numbers("--std", chosen["std"]),
-        net_args=_object(chosen["net_args"]),
-        trust_pickle=chosen["trust_pickle"],
+    images: Path | None = option(
+        None, "Folder of real images to compare on, beside noise (at most 1,024 of them)."
+    )
+    tolerance: float | None = option(
+        None,
+        "Largest difference of logits, in standard deviations of the checkpoint's. Default: "
+        f"{_defaults('tolerance')}; int8 is checked by macro-F1.",
+    )
+    min_agreement: float | None = option(
+        None,
+        f"Smallest share of equal top-1. Default: {_defaults('min_agreement')}.",
+        min=0,
+        max=1,
+    )
+    bisect: bool = option(
+        False, "If parity fails, name the first node whose output differs.", "--bisect"
+    )
+    reference: str | None = option(
+        None,
+        "Your own preprocessing, package.module:function, from a path to a float tensor (C, H, W). "
+        "It is imported, and each file of --images must get the same label through it.",
+        metavar="FUNCTION",
+        panel=PANEL,
     )
 
 
-def _whole(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise typer.BadParameter(f"{text!r} is no number of pixels.", param_hint="--image-size")
-    return int(text)
+@dataclass(frozen=True)
+class VerifyOptions(ComparisonOptions):
+    """How an existing artefact is compared; `evaluation` is a folder of labelled images."""
+
+    evaluation: Path | None = option(
+        None,
+        "Labelled images, DIR/<label>/*, whose macro-F1 decides on int8.",
+        panel=PRECISION_PANEL,
+    )
 
 
-def _numbers(option: str, text: str | None) -> tuple[float, ...]:
+@dataclass(frozen=True)
+class ExportOptions(VerifyOptions):
+    """How an artefact is made and compared.
+
+    Attributes:
+        evaluation: a folder of labelled images, DIR/<label>/*, to measure accuracy on.
+        precision: one of `PRECISIONS`; a format may support only some.
+        calibration: a folder of typical images, to choose ranges by.
+        skip_duplicates: omit calibration images that are in the evaluation set too, instead of
+            stopping.
+        settings: values for the format's own options, by name, e.g. {"opset": 20} for ONNX.
+    """
+
+    precision: str = option(
+        "fp32",
+        "; ".join(f"{name}: {entry.help}" for name, entry in PRECISIONS.items()) + ".",
+        choices=lambda: tuple(PRECISIONS),
+        panel=PRECISION_PANEL,
+    )
+    calibration: Path | None = option(
+        None,
+        "Typical images, like those of training, to choose int8's ranges by (at most 512).",
+        panel=PRECISION_PANEL,
+    )
+    skip_duplicates: bool = option(
+        False,
+        "Omit calibration images that are in the evaluation set too, instead of stopping.",
+        "--skip-duplicates",
+        panel=PRECISION_PANEL,
+    )
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def limits(self, precision: Precision) -> dict[str, Any]:
+        """`tolerance` and `min_agreement` of `parity.compare`.
+
+        The fp32 file that another precision is made from keeps fp32's own limits.
+        """
+        limits = {"tolerance": precision.tolerance, "min_agreement": precision.min_agreement}
+        if precision.name == "fp32" and self.precision != "fp32":
+            return limits
+        given = {"tolerance": self.tolerance, "min_agreement": self.min_agreement}
+        return {**limits, **{name: value for name, value in given.items() if value is not None}}
+
+
+@dataclass(frozen=True)
+class DescriptionOptions(PreprocessingOptions):
+    """What the command line knows of a checkpoint that contains no ModelSpec."""
+
+    architecture: str | None = option(
+        None,
+        "torchvision's name, timm:NAME, or package.module:factory, which is then imported and "
+        "called as factory(InputSpec, classes, **net_args) -> nn.Module.",
+        panel=DESCRIPTION_PANEL,
+    )
+    labels: str | None = option(
+        None,
+        "Class names in the order of the logits: a file with one per line, or a,b,c.",
+        panel=DESCRIPTION_PANEL,
+    )
+    image_size: str | None = option(
+        None, "Side in pixels, or HEIGHTxWIDTH.", panel=DESCRIPTION_PANEL
+    )
+    channels: int | None = option(None, "1 (grey) or 3 (RGB).", min=1, panel=DESCRIPTION_PANEL)
+    mean: str | None = option(
+        None, "Per channel on the 0-1 scale: 0.5,0.5,0.5.", panel=DESCRIPTION_PANEL
+    )
+    std: str | None = option(None, "As --mean.", panel=DESCRIPTION_PANEL)
+    net_args: str = option("{}", "The architecture's arguments, as JSON.", panel=DESCRIPTION_PANEL)
+    state_key: str | None = option(
+        None,
+        "Entry of the checkpoint that contains the weights. Default: the only one that is a state "
+        "dict, or the first of state_dict, model_state_dict, model, net, state_dict_ema.",
+        panel=DESCRIPTION_PANEL,
+    )
+    trust_pickle: bool = option(
+        False,
+        "Open a pickled module. Executes code in the file.",
+        "--trust-pickle",
+        panel=DESCRIPTION_PANEL,
+    )
+
+    def description(self) -> ModelDescription:
+        """The values as the exporter takes them.
+
+        Raises:
+            typer.BadParameter: a value that cannot be parsed.
+            DataError: the file of labels cannot be read.
+        """
+        from fer_export.loading import ModelDescription, labels_from
+
+        described = ModelDescription(
+            architecture=self.architecture,
+            labels=labels_from(self.labels) if self.labels else (),
+            image_size=_size(self.image_size) if self.image_size else None,
+            channels=self.channels,
+            mean=_numbers("--mean", self.mean),
+            std=_numbers("--std", self.std),
+            net_args=_object(self.net_args),
+            state_key=self.state_key,
+            trust_pickle=self.trust_pickle,
+        )
+        return self.complete(described)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    sides = (height, width or height)
+    if not all(side.isdecimal() and int(side) for side in sides):
+        raise typer.BadParameter(
+            f"{text!r} is not a size; pass a side in pixels, as 64, or HEIGHTxWIDTH, as 64x48.",
+            param_hint="--image-size",
+        )
+    return int(sides[0]), int(sides[1])
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
         raise typer.BadParameter(
-            f"{text!r}; say one number per channel, as 0.5,0.5,0.5.", param_hint=option
+            f"{text!r}; pass one number per channel, as 0.5,0.5,0.5.", param_hint=name
         ) from None
 
 
@@ -269,5 +210,8 @@ def _object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError:
         found = None
     if not isinstance(found, dict):
-        raise typer.BadParameter(f"{text!r} is no JSON object.", param_hint="--net-args")
+        raise typer.BadParameter(
+            f"{text!r} is not a JSON object; an example: '{{\"width\": 32}}'.",
+            param_hint="--net-args",
+        )
     return found

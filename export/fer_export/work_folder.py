@@ -1,4 +1,4 @@
-"""Where an artefact is made: a temporary folder beside its target."""
+"""The temporary folder beside its target in which an artefact is made."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fer_runtime.errors import DataError
 
 
 class WorkFolder:
-    """A temporary folder beside the target, gone afterwards in every case.
+    """A temporary folder beside the target, removed afterwards in every case.
 
-    Whatever cannot be written meanwhile ends in a DataError that names the target.
+    An OSError in between becomes a DataError that names the target.
     """
 
     def __init__(self, target: Path) -> None:

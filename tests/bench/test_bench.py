@@ -9,7 +9,7 @@ import pytest
 
 from fer_bench import baseline, demo, end_to_end, engines, precisions
 from fer_bench.artefacts import Artefacts
-from fer_export.precision import int8 as precision_int8
+from fer_export.precision import int8
 from fer_runtime import images
 from fer_train import checkpoint
 
@@ -42,7 +42,7 @@ def test_end_to_end_agrees_with_the_baseline(
     assert all(ratio > 0 for ratio in figures["ratio_to_baseline"].values())
 
 
-def test_demo_evaluates_by_the_folders_name(tmp_path: Path) -> None:
+def test_demo_takes_labels_from_the_folders_name(tmp_path: Path) -> None:
     rows = ["path,label,probability,error", "d/sad/1.jpg,sad,1,", "d/sad/2.jpg,happy,1,"]
     rows += ["d/happy/3.jpg,happy,1,", "d/happy/4.jpg,happy,1,"]
     (tmp_path / "out.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -63,12 +63,12 @@ def test_demo_trains_longer_on_less(tmp_path: Path, count: int, epochs: int) -> 
 def test_precisions_are_set_side_by_side(
     exported: Artefacts, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An untrained model may lose any accuracy here: the test is about the figures."""
-    monkeypatch.setattr(precision_int8, "MAX_LOSS", 1.0)
+    """The untrained model may lose any accuracy; only the figures are compared."""
+    monkeypatch.setattr(int8, "MAX_LOSS", 1.0)
     found = precisions.measure(exported.checkpoint, dataset, tmp_path)
     assert found["images"] == 70 and list(found["precisions"]) == ["fp32", "fp16", "int8"]
-    fp32, fp16, int8 = found["precisions"].values()
+    fp32, fp16, quantised = found["precisions"].values()
     assert fp32["agreement"] == 1.0 and fp32["speed_ratio"] == fp32["size_ratio"] == 1.0
     assert fp16["agreement"] > 0.98 and 0.4 < fp16["size_ratio"] < 0.6
-    assert 0.2 < int8["size_ratio"] < 0.4 and int8["images_per_second"] > 0
+    assert 0.2 < quantised["size_ratio"] < 0.4 and quantised["images_per_second"] > 0
     assert found["seconds_of_the_fp32_export"] > 0

@@ -1,4 +1,4 @@
-"""A foreign ONNX file runs in fer_runtime once it carries a spec; the wrong spec is refused."""
+"""An ONNX file made elsewhere runs in fer_runtime with a spec inside; a wrong spec is refused."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPEC = ModelSpec(
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """(N, 6, 4, 3) float32 pixels -> mean per channel as logits; knows nothing of specs."""
+    """(N, 6, 4, 3) float32 pixels -> mean per channel as logits; contains no spec."""
     graph = helper.make_graph(
         [helper.make_node("ReduceMean", ["pixels", "axes"], ["scores"], keepdims=0)],
         "means",
@@ -41,7 +41,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "other.onnx"
 
 
-def test_foreign_file_runs_with_its_spec_inside(file: Path, tmp_path: Path) -> None:
+def test_file_made_elsewhere_runs_with_its_spec_inside(file: Path, tmp_path: Path) -> None:
     before = file.read_bytes()
     (tmp_path / "spec.json").write_text(SPEC.to_json(), encoding="utf-8")
     outcome = CliRunner().invoke(
@@ -89,5 +89,7 @@ def test_weights_in_other_files_are_named_and_not_opened(file: Path, tmp_path: P
 
 
 def test_other_kinds_are_refused(exported: Artefacts, tmp_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="is a TorchScript; a spec is attached to ONNX"):
+    with pytest.raises(
+        ModelFileError, match="is of another kind \\(TorchScript\\); a spec is attached to ONNX"
+    ):
         attach.attach_spec(exported.torchscript, SPEC, tmp_path / "out.onnx")

@@ -44,11 +44,11 @@ def tried(folder: Path, exported: Artefacts) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_every_attack_is_refused_in_words(tried: list[dict[str, Any]]) -> None:
+def test_every_attack_is_refused_with_a_message(tried: list[dict[str, Any]]) -> None:
     assert len(tried) == 32 * 7
     for each in tried:
         where = f"{each['file']} by {each['door']}: {each['words']}"
-        # Looking at metadata is harmless, and tells what a file is.
+        # Reading metadata is harmless, and shows what a file is.
         allowed = ("refused", "opened") if each["door"] == "inspect" else ("refused",)
         assert each["ended"] in allowed, where
         assert len(each["words"]) >= 10 and "Traceback" not in each["words"], where
@@ -93,9 +93,9 @@ def test_refusals_name_the_kind(tried: list[dict[str, Any]]) -> None:
     assert "would execute code" in said["torch_saved.pt", "load"]
     assert "would execute code" in said["sample_inputs.pt2", "verify"]
     assert "would execute code" in said["constants.pt2", "verify"]
-    assert "holds an entry twice" in said["twice.pt2", "verify"]
-    assert "is no archive of torch.export" in said["malformed.pt2", "verify"]
-    assert "is executed when it is loaded" in said["compiled.pt2", "verify"]
+    assert "contains an entry twice" in said["twice.pt2", "verify"]
+    assert "is not an archive of torch.export" in said["malformed.pt2", "verify"]
+    assert "would be executed on loading" in said["compiled.pt2", "verify"]
     assert "web page" in said["web_page.onnx", "inspect"]
     assert "/etc/passwd" in said["external_absolute.onnx", "attach"]
     assert "validation failed" in said["external_parent.onnx", "run with a spec"]

@@ -1,4 +1,4 @@
-"""torchvision's nets export with parity; all twenty in the slow run, one small one in every run."""
+"""torchvision's models export with parity; all in the slow run, one in every run."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def test_verify_prints_json_and_passes(exported: Artefacts) -> None:
     assert json.loads(done.stdout)["passed"] is True
 
 
-def test_export_says_what_it_wrote(exported: Artefacts, tmp_path: Path) -> None:
+def test_export_prints_what_it_wrote(exported: Artefacts, tmp_path: Path) -> None:
     target = tmp_path / "a model.torchscript"
     done = fer_export("torchscript", exported.checkpoint, "-o", target)
     assert done.returncode == 0, done.stderr
@@ -43,7 +43,7 @@ def test_failed_parity_is_status_5(exported: Artefacts) -> None:
     assert "FAILED" in done.stdout and "logits differ by up to" in done.stdout
 
 
-def test_unusable_checkpoint_is_a_sentence_and_status_5(tmp_path: Path) -> None:
+def test_unusable_checkpoint_is_a_clear_message_and_status_5(tmp_path: Path) -> None:
     (tmp_path / "best.pt").write_text("not a model")
     done = fer_export("onnx", tmp_path / "best.pt")
     assert done.returncode == 5
@@ -61,7 +61,7 @@ def test_no_command_writes_over_what_it_reads(exported: Artefacts, tmp_path: Pat
     for arguments, status, words in (
         (("onnx", checkpoint, "-o", checkpoint), 2, "is an input too"),
         (("onnx", checkpoint, "-o", link), 2, "is an input too"),
-        (("onnx", checkpoint, "-o", tmp_path / "a.txt"), 6, "file ends in .onnx"),
+        (("onnx", checkpoint, "-o", tmp_path / "a.txt"), 6, "ends in .onnx"),
         (("pt2", checkpoint, "--report", checkpoint), 2, "--report"),
         (("verify", checkpoint, model, "--report", model), 2, "--report"),
         (("attach-spec", model, "--spec", spec, "-o", model), 2, "is an input too"),
@@ -80,7 +80,7 @@ def test_inspect_takes_a_file_by_what_is_in_it(exported: Artefacts, tmp_path: Pa
     spec.write_text('{"schema_version": 1}')
     assert "surprise" in fer_export("inspect", model).stdout
     done = fer_export("inspect", spec)
-    assert done.returncode == 5 and "neither ONNX nor a PyTorch archive" in done.stderr
+    assert done.returncode == 5 and "is not a model file that fer-export knows" in done.stderr
 
 
 def test_inspect_shows_labels(exported: Artefacts) -> None:

@@ -1,4 +1,4 @@
-"""An artefact exists only with its proof; what was tampered with is caught and named."""
+"""An artefact exists only if it passed; tampering is caught and named."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from fer_bench.artefacts import Artefacts
 from fer_export import exporter, formats, inspection, parity
 from fer_export.formats import to_onnx, to_torchscript
-from fer_export.parity.checker import Options
+from fer_export.options import ExportOptions
 from fer_export.parity.verify import verify
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.session import Session
@@ -38,7 +38,7 @@ def artefact_of(exported: Artefacts, name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_artefact_carries_spec_and_verdict(exported: Artefacts, name: str) -> None:
     artefact: Path = getattr(exported, name)
-    spec = formats.read_spec(artefact)
+    spec = inspection.read_spec(artefact)
     assert spec.replace(parity=None) == checkpoint.load(exported.checkpoint).spec
     assert spec.parity is not None
     assert spec.parity["passed"] is True
@@ -49,7 +49,7 @@ def test_artefact_carries_spec_and_verdict(exported: Artefacts, name: str) -> No
     assert report["passed"] is True and report["images"] == IMAGES
 
 
-def test_onnx_graph_is_what_the_design_says(exported: Artefacts) -> None:
+def test_onnx_graph_takes_uint8_and_outputs_logits_and_probabilities(exported: Artefacts) -> None:
     model = onnx.load(exported.onnx)
     found = inspection.inspect(exported.onnx)
     assert found.facts["inputs"] == ["images: uint8 (batch, 1, 48, 48)"]
@@ -72,13 +72,13 @@ def test_artefact_equals_eager_on_faces(exported: Artefacts, name: str, faces: n
 @pytest.mark.parametrize("name", ARTEFACTS)
 def test_verify_passes_on_what_was_exported(exported: Artefacts, name: str, dataset: Path) -> None:
     artefact: Path = getattr(exported, name)
-    report = verify(exported.checkpoint, artefact, Options(images=dataset / "test")).report
+    report = verify(exported.checkpoint, artefact, ExportOptions(images=dataset / "test")).report
     assert report and report.images == IMAGES + 35
 
 
 def test_swapped_labels_are_caught(exported: Artefacts, tmp_path: Path) -> None:
     artefact = artefact_of(exported, "onnx", tmp_path)
-    spec = formats.read_spec(artefact)
+    spec = inspection.read_spec(artefact)
     labels = ("disgust", "angry", *spec.labels[2:])
     to_onnx.embed(artefact, spec.replace(labels=labels))
     report = verify(exported.checkpoint, artefact).report
@@ -88,15 +88,15 @@ def test_swapped_labels_are_caught(exported: Artefacts, tmp_path: Path) -> None:
 
 def test_verdict_of_another_file_is_caught(exported: Artefacts, tmp_path: Path) -> None:
     artefact = artefact_of(exported, "onnx", tmp_path)
-    verdict = formats.read_spec(exported.torchscript).parity
-    to_onnx.embed(artefact, formats.read_spec(artefact).replace(parity=verdict))
+    verdict = inspection.read_spec(exported.torchscript).parity
+    to_onnx.embed(artefact, inspection.read_spec(artefact).replace(parity=verdict))
     report = verify(exported.checkpoint, artefact).report
     assert report.failures == ("the verdict inside the artefact is about another file",)
 
 
 def test_missing_verdict_is_caught(exported: Artefacts, tmp_path: Path) -> None:
     artefact = artefact_of(exported, "torchscript", tmp_path)
-    to_torchscript.embed(artefact, formats.read_spec(artefact).replace(parity=None))
+    to_torchscript.embed(artefact, inspection.read_spec(artefact).replace(parity=None))
     report = verify(exported.checkpoint, artefact).report
     assert report.failures == ("the artefact carries no verdict of parity",)
 
@@ -110,15 +110,15 @@ def test_artefact_of_other_weights_is_caught(exported: Artefacts, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_failed_parity_leaves_nothing_and_keeps_what_was_there(
+def test_failed_parity_leaves_nothing_and_keeps_the_old_file(
     exported: Artefacts, name: str, tmp_path: Path
 ) -> None:
     target = tmp_path / f"model{formats.FORMATS[name].ending}"
-    target.write_text("the artefact of yesterday")
+    target.write_text("yesterday's artefact")
     with pytest.raises(ParityError, match="was not written") as raised:
-        exporter.export(exported.checkpoint, name, target, Options(tolerance=-1.0))
+        exporter.export(exported.checkpoint, name, target, ExportOptions(tolerance=-1.0))
     assert "logits differ by up to" in str(raised.value)
-    assert target.read_text() == "the artefact of yesterday"
+    assert target.read_text() == "yesterday's artefact"
     assert [path.name for path in tmp_path.iterdir()] == [target.name]
 
 
@@ -143,9 +143,11 @@ def test_default_name_is_beside_the_checkpoint(exported: Artefacts, tmp_path: Pa
 
 def test_bad_images_and_targets_are_named(exported: Artefacts, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere does not exist"):
-        exporter.export(exported.checkpoint, "onnx", options=Options(images=tmp_path / "nowhere"))
-    with pytest.raises(DataError, match="holds no images"):
-        exporter.export(exported.checkpoint, "onnx", options=Options(images=tmp_path))
+        exporter.export(
+            exported.checkpoint, "onnx", options=ExportOptions(images=tmp_path / "nowhere")
+        )
+    with pytest.raises(DataError, match="contains no images"):
+        exporter.export(exported.checkpoint, "onnx", options=ExportOptions(images=tmp_path))
     with pytest.raises(DataError, match="is a folder; name a file"):
         exporter.export(exported.checkpoint, "onnx", tmp_path)
     with pytest.raises(DataError, match="cannot be written"):
@@ -158,12 +160,12 @@ def test_checkpoint_with_a_verdict_starts_from_none(exported: Artefacts, tmp_pat
     stale = loaded.spec.replace(parity={"passed": True, "images": 9, "artefact_sha256": "0"})
     checkpoint.save(tmp_path / "best.pt", stale, loaded.state_dict)
     done = exporter.export(tmp_path / "best.pt", "torchscript")
-    verdict = formats.read_spec(done.path).parity
+    verdict = inspection.read_spec(done.path).parity
     assert verdict is not None and verdict["images"] == IMAGES
 
 
 def test_runtime_reads_the_spec_from_the_metadata(exported: Artefacts) -> None:
-    assert Session.open(exported.onnx).spec == formats.read_spec(exported.onnx)
+    assert Session.open(exported.onnx).spec == inspection.read_spec(exported.onnx)
     keys = {prop.key for prop in onnx.load(exported.onnx).metadata_props}
     assert METADATA_KEY in keys
 
@@ -182,7 +184,7 @@ def test_inspecting_executes_nothing(exported: Artefacts, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("ending", ["onnx", "torchscript"])
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x00" * 300, b"PK\x03\x04 no zip"])
-def test_broken_artefacts_are_refused_in_words(
+def test_broken_artefacts_are_refused_with_a_message(
     exported: Artefacts, tmp_path: Path, ending: str, content: bytes
 ) -> None:
     broken = tmp_path / f"model.{ending}"
@@ -194,7 +196,7 @@ def test_broken_artefacts_are_refused_in_words(
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_truncated_artefacts_are_refused_in_words(
+def test_truncated_artefacts_are_refused_with_a_message(
     exported: Artefacts, tmp_path: Path, name: str
 ) -> None:
     whole = getattr(exported, name).read_bytes()
@@ -205,14 +207,14 @@ def test_truncated_artefacts_are_refused_in_words(
             verify(exported.checkpoint, broken)
 
 
-def test_foreign_zip_is_no_model(tmp_path: Path) -> None:
+def test_zip_without_a_model_is_an_unknown_kind(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
         archive.writestr("photos/a.txt", "hello")
     assert inspection.inspect(tmp_path / "photos.zip").kind == "unknown zip archive"
 
 
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_full_disk_is_a_sentence(
+def test_full_disk_is_a_clear_message(
     exported: Artefacts, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -229,6 +231,6 @@ def test_weights_beyond_one_file_are_named(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(to_onnx, "MAX_BYTES", 1_000_000)
-    with pytest.raises(ModelFileError, match="one ONNX file holds 1,000,000 at most"):
+    with pytest.raises(ModelFileError, match="one ONNX file contains 1,000,000 at most"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Weights of every kind become a net with a spec, or a sentence that says what is wrong."""
+"""Weights of every kind become a model with a spec, or a message that explains what is wrong."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torchvision import models as torchvision_models
 from typer.testing import CliRunner
 
 from fer_bench.artefacts import Artefacts
-from fer_export import formats, loading
+from fer_export import inspection, loading
 from fer_export.cli import app
 from fer_export.loading import ModelDescription
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
@@ -82,7 +82,7 @@ def test_safetensors(net: nn.Module, tmp_path: Path) -> None:
 
 def test_pickled_module_only_if_trusted(net: nn.Module, tmp_path: Path) -> None:
     torch.save(net, tmp_path / "net.pt")
-    with pytest.raises(ModelFileError, match=r"would execute code.*say --trust-pickle"):
+    with pytest.raises(ModelFileError, match=r"would execute code.*pass --trust-pickle"):
         loading.load(tmp_path / "net.pt", description())
     assert_same(loading.load(tmp_path / "net.pt", description(trust_pickle=True)), net)
 
@@ -109,20 +109,22 @@ def test_hostile_pickle_executes_nothing(tmp_path: Path, new_format: bool) -> No
     assert not marker.exists()
 
 
-def test_checkpoint_of_ours_speaks_for_itself(exported: Artefacts) -> None:
+def test_checkpoint_of_fer_train_requires_no_description(exported: Artefacts) -> None:
     found = loading.load(exported.checkpoint)
     assert found.spec == checkpoint.load(exported.checkpoint).spec
-    with pytest.raises(ModelSpecError, match="carries its own spec; leave --channels away"):
+    with pytest.raises(ModelSpecError, match="contains its own spec; omit --channels"):
         loading.load(exported.checkpoint, ModelDescription(channels=3))
 
 
-def test_weights_without_a_description_say_what_to_do(net: nn.Module, tmp_path: Path) -> None:
+def test_message_for_weights_without_a_description_shows_what_to_do(
+    net: nn.Module, tmp_path: Path
+) -> None:
     torch.save(net.state_dict(), tmp_path / "w.pt")
-    with pytest.raises(ModelFileError, match=r"holds no ModelSpec.*--architecture resnet18"):
+    with pytest.raises(ModelFileError, match=r"contains no ModelSpec.*--architecture resnet18"):
         loading.load(tmp_path / "w.pt")
-    with pytest.raises(ModelSpecError, match=r"so --labels, --image-size, --std must be said"):
+    with pytest.raises(ModelSpecError, match=r"so --labels, --image-size, --std must be given"):
         loading.load(tmp_path / "w.pt", description(labels=(), image_size=None, std=()))
-    with pytest.raises(ModelSpecError, match="--architecture must be said"):
+    with pytest.raises(ModelSpecError, match="--architecture is required"):
         loading.load(tmp_path / "w.pt", description(architecture=None))
 
 
@@ -130,7 +132,7 @@ def test_weights_without_a_description_say_what_to_do(net: nn.Module, tmp_path: 
     ("changes", "message"),
     [
         ({"labels": ("a", "b")}, r"head has 3 classes, and 2 labels were given"),
-        ({"channels": 1, "mean": (0.5,), "std": (0.5,)}, r"takes 3 channels: say --channels 3"),
+        ({"channels": 1, "mean": (0.5,), "std": (0.5,)}, r"takes 3 channels: pass --channels 3"),
         ({"architecture": "resnet18"}, r"missing: .* and \d+ more(.|\n)*those of another archit"),
         ({"architecture": "resnet_18"}, "Unknown architecture 'resnet_18'"),
         ({"mean": (0.5, 0.5)}, "mean"),
@@ -146,13 +148,13 @@ def test_mismatch_names_the_likely_cause(
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"<html></html>", b"PK\x03\x04 no zip"])
-def test_other_files_are_no_weights(tmp_path: Path, content: bytes) -> None:
+def test_other_files_are_not_weights(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "w.pt").write_bytes(content)
     with pytest.raises(ModelFileError, match=r"w\.pt"):
         loading.load(tmp_path / "w.pt", description())
 
 
-def test_published_net_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
+def test_published_model_is_not_adapted_to_small_inputs(tmp_path: Path) -> None:
     """Strides leave no trace in the weights: a silent difference if they were guessed."""
     torch.manual_seed(0)
     net = torchvision_models.resnet18(num_classes=3).eval()
@@ -189,4 +191,4 @@ def test_bare_weights_to_every_format_by_the_command(net: nn.Module, tmp_path: P
         app, ["verify", str(tmp_path / "w.pth"), str(tmp_path / "w.pt2"), *described]
     )
     assert verified.exit_code == 0, verified.output
-    assert formats.read_spec(tmp_path / "w.pt2").labels == LABELS
+    assert inspection.read_spec(tmp_path / "w.pt2").labels == LABELS

@@ -1,4 +1,4 @@
-"""The judge, on arrays small enough to work out by hand."""
+"""The comparison, on arrays small enough to calculate on paper."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def outputs(logits: np.ndarray) -> dict[str, np.ndarray]:
     return {"logits": logits, "probabilities": softmax(logits)}
 
 
-def judge(candidate: dict[str, np.ndarray], **options: float) -> ParityReport:
+def compared(candidate: dict[str, np.ndarray], **options: float) -> ParityReport:
     return compare([Batch(("x", "y"), outputs(LOGITS), candidate)], LABELS, **options)
 
 
 def test_equal_outputs_pass() -> None:
-    report = judge(outputs(LOGITS.copy()))
+    report = compared(outputs(LOGITS.copy()))
     assert report and report.to_dict()["passed"] is True
     assert report.scale == pytest.approx((64 / 6) ** 0.5)
     assert (report.max_difference, report.agreement, report.images) == (0, 1, 2)
     assert report.batch_sizes == (2,)
 
 
-def test_figures_by_hand() -> None:
+def test_figures_calculated_on_paper() -> None:
     changed = LOGITS.copy()
     changed[0, 0] += 0.25
-    report = judge(outputs(changed), tolerance=1.0)
+    report = compared(outputs(changed), tolerance=1.0)
     assert report.max_difference == pytest.approx(0.25)
     assert report.mean_difference == pytest.approx(0.25 / 6)
     assert report.smallest_tolerance == pytest.approx(0.25 / SCALE)
@@ -47,9 +47,9 @@ def test_figures_by_hand() -> None:
 def test_tolerance_is_relative_to_the_scale() -> None:
     changed = LOGITS.copy()
     changed[1, 2] -= 1e-4 * SCALE * 1.1
-    assert not judge(outputs(changed))
+    assert not compared(outputs(changed))
     changed[1, 2] = LOGITS[1, 2] - 1e-4 * SCALE * 0.9
-    assert judge(outputs(changed))
+    assert compared(outputs(changed))
 
 
 def test_nothing_to_compare_is_a_failure() -> None:
@@ -69,15 +69,17 @@ def test_nothing_to_compare_is_a_failure() -> None:
         (outputs(np.where(LOGITS == 4, np.nan, LOGITS).astype(np.float32)), "NaN or infinity"),
     ],
 )
-def test_structure_is_judged_before_values(candidate: dict[str, np.ndarray], message: str) -> None:
-    report = judge(candidate)
+def test_structure_is_compared_before_values(
+    candidate: dict[str, np.ndarray], message: str
+) -> None:
+    report = compared(candidate)
     assert not report
     assert any(message in failure for failure in report.failures)
 
 
 def test_changed_label_beyond_rounding_fails_at_any_tolerance_below_its_margin() -> None:
     swapped = LOGITS[:, [1, 0, 2]]
-    report = judge(outputs(swapped), tolerance=0.5)
+    report = compared(outputs(swapped), tolerance=0.5)
     assert not report
     assert report.changed == (ChangedLabel("x", "a", "b", 4.0), ChangedLabel("y", "b", "a", 4.0))
     assert report.agreement == 0
@@ -97,7 +99,7 @@ def test_changed_label_within_rounding_is_reported_and_passes() -> None:
 def test_wrong_probabilities_are_caught_though_logits_agree() -> None:
     """As where the temperature was lost on the way."""
     candidate = {"logits": LOGITS.copy(), "probabilities": softmax(LOGITS / 2)}
-    report = judge(candidate)
+    report = compared(candidate)
     assert not report
     assert "probabilities differ" in report.failures[0]
 
@@ -110,8 +112,8 @@ def test_all_batches_count() -> None:
     assert not report and report.images == 3 and report.batch_sizes == (1, 2)
 
 
-def test_summary_leaves_the_images_out() -> None:
-    report = judge(outputs(LOGITS[:, [1, 0, 2]]))
+def test_summary_omits_the_images() -> None:
+    report = compared(outputs(LOGITS[:, [1, 0, 2]]))
     assert report.summary()["changed"] == 2
     assert len(report.to_dict()["changed"]) == 2
 

@@ -1,4 +1,4 @@
-"""fp16 and int8 exist only if they keep what fp32 gets right, and say what they cost."""
+"""fp16 and int8 exist only if they keep what fp32 gets right; their cost is reported."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, formats, precision
-from fer_export.formats import runners
+from fer_export import exporter, inspection, precision
+from fer_export.formats import runners, to_onnx
+from fer_export.options import ExportOptions
 from fer_export.parity import inputs
-from fer_export.parity.checker import Options
 from fer_export.parity.verify import verify
 from fer_export.precision import accuracy, half, int8
 from fer_runtime import images, labelled
@@ -28,10 +28,10 @@ from fer_train import checkpoint
 
 @pytest.fixture(scope="module")
 def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces in folders by what the fp32 net says of them, where it is sure: macro-F1 is 1."""
+    """Faces in folders named by the fp32 model, where its margin is large: macro-F1 is 1."""
     folder = tmp_path_factory.mktemp("sure")
-    run = runners.onnx(exported.onnx)
-    spec = formats.read_spec(exported.onnx)
+    run = to_onnx.runner(exported.onnx)
+    spec = inspection.read_spec(exported.onnx)
     paths = sorted((dataset / "validation").rglob("*.jpg"))
     logits = run(images.load_batch(paths, spec.input))["logits"]
     ranked = np.sort(logits, axis=1)
@@ -46,16 +46,16 @@ def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
-def int8(dataset: Path, sure: Path) -> Options:
-    return Options(precision="int8", calibration=dataset / "train", evaluation=sure)
+def int8_options(dataset: Path, sure: Path) -> ExportOptions:
+    return ExportOptions(precision="int8", calibration=dataset / "train", evaluation=sure)
 
 
 def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
-    exported: Artefacts, int8: Options, tmp_path: Path
+    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path
 ) -> None:
     said: list[str] = []
     done = exporter.export(
-        exported.checkpoint, "onnx", tmp_path / "m.int8.onnx", int8, say=said.append
+        exported.checkpoint, "onnx", tmp_path / "m.int8.onnx", int8_options, say=said.append
     )
     model = onnx.load(done.path)
     operators = {node.op_type for node in model.graph.node}
@@ -65,7 +65,7 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
     assert any(entry.dims and entry.dims[0] > 1 for entry in scales.values()), "not per channel"
     assert max(int(np.abs(onnx.numpy_helper.to_array(w).astype(int)).max()) for w in weights) <= 64
     assert {entry.domain for entry in model.opset_import} <= {"", "com.microsoft"}
-    verdict = formats.read_spec(done.path).parity
+    verdict = inspection.read_spec(done.path).parity
     assert verdict is not None
     assert verdict["precision"] == "int8" and verdict["passed"] is True
     assert verdict["accuracy"]["fp32"]["macro_f1"] == 1.0
@@ -73,7 +73,7 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
     report = json.loads(done.report_path.read_text("utf-8"))
     assert {each["method"] for each in report["candidates"]} == set(int8.METHODS)
     assert report["images_per_second"]["int8"] > 0
-    # Weights are a quarter; a net as small as this one has as much again in names.
+    # Weights are a quarter; in a model as small as this one, names take as much again.
     assert report["bytes"]["int8"] < 0.4 * report["bytes"]["fp32"]
     assert any("macro-F1" in line for line in said)
     assert precision.precision_of(done.path).name == "int8"
@@ -81,22 +81,27 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
 
 
 def test_int8_runs_in_the_runtime_and_verifies(
-    exported: Artefacts, int8: Options, tmp_path: Path, sure: Path
+    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path, sure: Path
 ) -> None:
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     known = labelled.read(sure, Classifier.load(done.path).spec.labels)
     said = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
     labels = Classifier.load(done.path).spec.labels
     assert np.mean([labels[t] == s for t, s in zip(known.targets, said, strict=True)]) > 0.95
-    assert verify(exported.checkpoint, done.path, Options(evaluation=sure))
-    with pytest.raises(DataError, match="int8, which labelled images judge: say --evaluation"):
+    assert verify(exported.checkpoint, done.path, ExportOptions(evaluation=sure))
+    with pytest.raises(
+        DataError, match="int8, which is checked on labelled images: pass --evaluation"
+    ):
         verify(exported.checkpoint, done.path)
 
 
 def test_int8_that_breaks_the_model_leaves_no_file(
-    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Artefacts,
+    int8_options: ExportOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A net of which quantising leaves nothing: every candidate is measured as at chance."""
+    """A model that quantising destroys: every candidate has chance accuracy."""
     original = accuracy.measure
 
     def broken(run: runners.Runner, known: labelled.Labelled, spec: object) -> accuracy.Figures:
@@ -109,13 +114,16 @@ def test_int8_that_breaks_the_model_leaves_no_file(
     calls: list[accuracy.Figures] = []
     monkeypatch.setattr(accuracy, "measure", broken)
     with pytest.raises(ParityError, match=r"macro-F1 is 1\.0000 in fp32, and at best 0\.1500"):
-        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     assert len(calls) == 1 + 2 * len(int8.METHODS), "first and last in float is tried too"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
-    exported: Artefacts, int8: Options, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    exported: Artefacts,
+    int8_options: ExportOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     original = accuracy.measure
 
@@ -127,7 +135,7 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
 
     calls: list[accuracy.Figures] = []
     monkeypatch.setattr(accuracy, "measure", fragile)
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8)
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     report = json.loads(done.report_path.read_text("utf-8"))
     assert [len(each["kept"]) for each in report["candidates"]] == [0, 0, 0, 2, 2, 2]
     model = onnx.load(done.path)
@@ -140,50 +148,58 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
 
 
 def test_calibration_in_the_evaluation_set_is_refused(
-    exported: Artefacts, int8: Options, sure: Path, tmp_path: Path
+    exported: Artefacts, int8_options: ExportOptions, sure: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "calibration"
-    shutil.copytree(int8.calibration or Path(), folder)
+    shutil.copytree(int8_options.calibration or Path(), folder)
     twin = sorted(sure.rglob("*.jpg"))[0]
     shutil.copy(twin, folder / "another name.jpg")
-    options = Options(precision="int8", calibration=folder, evaluation=sure)
-    with pytest.raises(DataError, match=r"1 of the calibration images also stand in .*another"):
+    options = ExportOptions(precision="int8", calibration=folder, evaluation=sure)
+    with pytest.raises(
+        DataError, match=r"1 of the calibration images are in the evaluation set too.*another"
+    ):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
-    spec = formats.read_spec(exported.onnx)
+    spec = inspection.read_spec(exported.onnx)
     known = labelled.read(sure, spec.labels)
     batches = int8.calibration_batches(folder, known, spec, skip_duplicates=True)
     names = [name for batch in batches for name in batch.names]
     assert len(names) == 140 and not any("another name" in name for name in names)
-    with pytest.raises(DataError, match="every image there is in the evaluation set"):
+    with pytest.raises(DataError, match="every image in it is in the evaluation set"):
         int8.calibration_batches(sure, known, spec, skip_duplicates=True)
 
 
-def test_int8_says_which_folders_it_needs(exported: Artefacts, tmp_path: Path) -> None:
+def test_int8_names_the_folders_it_requires(exported: Artefacts, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"--calibration DIR .* --evaluation DIR"):
-        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(precision="int8"))
+        exporter.export(
+            exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(precision="int8")
+        )
 
 
-def test_a_tolerance_for_another_precision_leaves_the_fp32_gate(
+def test_a_tolerance_for_another_precision_keeps_the_fp32_limits(
     exported: Artefacts, tmp_path: Path
 ) -> None:
-    """What fp16 may lose must not let a wrong fp32 file through, from which it is made."""
-    loose = Options(precision="fp16", tolerance=0.5, min_agreement=0.9)
-    assert loose.gate(precision.PRECISIONS["fp32"]) == {"tolerance": 1e-4, "min_agreement": 1.0}
-    assert loose.gate(precision.PRECISIONS["fp16"]) == {"tolerance": 0.5, "min_agreement": 0.9}
-    assert Options(tolerance=0.0).gate(precision.PRECISIONS["fp32"])["tolerance"] == 0.0
+    """The tolerance of fp16 must not apply to the fp32 file that it is made from."""
+    loose = ExportOptions(precision="fp16", tolerance=0.5, min_agreement=0.9)
+    assert loose.limits(precision.PRECISIONS["fp32"]) == {"tolerance": 1e-4, "min_agreement": 1.0}
+    assert loose.limits(precision.PRECISIONS["fp16"]) == {"tolerance": 0.5, "min_agreement": 0.9}
+    assert ExportOptions(tolerance=0.0).limits(precision.PRECISIONS["fp32"])["tolerance"] == 0.0
 
 
-def test_precision_is_for_onnx(exported: Artefacts, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="--precision int4: say one of fp32, fp16, int8"):
-        exporter.export(exported.checkpoint, "onnx", options=Options(precision="int4"))
-    with pytest.raises(DataError, match="fp16 is for ONNX; pt2 stays fp32"):
-        exporter.export(exported.checkpoint, "pt2", options=Options(precision="fp16"))
+def test_precision_that_a_format_does_not_support_is_named(
+    exported: Artefacts, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        DataError, match="--precision int4 is not a precision; allowed: fp32, fp16, int8"
+    ):
+        exporter.export(exported.checkpoint, "onnx", options=ExportOptions(precision="int4"))
+    with pytest.raises(DataError, match="--precision fp16: pt2 supports fp32 only"):
+        exporter.export(exported.checkpoint, "pt2", options=ExportOptions(precision="fp16"))
 
 
-def test_fp16_holds_half_floats_and_keeps_its_signature(
+def test_fp16_contains_half_floats_and_keeps_its_signature(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
-    options = Options(precision="fp16", images=dataset / "test", evaluation=dataset / "test")
+    options = ExportOptions(precision="fp16", images=dataset / "test", evaluation=dataset / "test")
     source = Path(shutil.copy(exported.checkpoint, tmp_path / "best.pt"))
     done = exporter.export(source, "onnx", options=options)
     assert done.path == tmp_path / "best.fp16.onnx"
@@ -198,8 +214,8 @@ def test_fp16_holds_half_floats_and_keeps_its_signature(
         "fp32",
         "fp16",
     }
-    assert verify(source, done.path, Options(images=dataset / "test"))
-    probabilities = runners.onnx(done.path)(np.zeros((2, 1, 48, 48), np.uint8))["probabilities"]
+    assert verify(source, done.path, ExportOptions(images=dataset / "test"))
+    probabilities = to_onnx.runner(done.path)(np.zeros((2, 1, 48, 48), np.uint8))["probabilities"]
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
 
 
@@ -213,14 +229,14 @@ def test_fp16_is_refused_where_values_are_too_large(exported: Artefacts, tmp_pat
         state[name] *= 1e-5
     spec = loaded.spec.replace(provenance=type(loaded.spec.provenance)())
     checkpoint.save(tmp_path / "best.pt", spec, state)
-    with pytest.raises(ParityError, match=r"puts out [\d,]+ on .*; fp16 ends at 65,504 and 32,000"):
-        exporter.export(tmp_path / "best.pt", "onnx", options=Options(precision="fp16"))
+    with pytest.raises(ParityError, match=r"outputs [\d,]+ on .*; fp16 ends at 65,504, and 32,000"):
+        exporter.export(tmp_path / "best.pt", "onnx", options=ExportOptions(precision="fp16"))
     assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
 def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) -> None:
     done = exporter.export(
-        exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(precision="fp16")
+        exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(precision="fp16")
     )
     model = onnx.load(done.path)
     entry = next(e for e in model.graph.initializer if e.name == "net.9.weight")
@@ -233,15 +249,19 @@ def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) ->
 
 @pytest.mark.parametrize("opset", [18, 20, 22])
 def test_opset_is_what_was_asked_for(exported: Artefacts, tmp_path: Path, opset: int) -> None:
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(opset=opset))
+    done = exporter.export(
+        exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(settings={"opset": opset})
+    )
     assert [e.version for e in onnx.load(done.path).opset_import if not e.domain] == [opset]
 
 
-def test_opset_that_cannot_be_had_is_named(exported: Artefacts, tmp_path: Path) -> None:
+def test_opset_that_pytorch_cannot_write_is_named(exported: Artefacts, tmp_path: Path) -> None:
     from fer_runtime.errors import ModelFileError
 
     with pytest.raises(ModelFileError, match="--opset 11: PyTorch writes opset 18 to 25"):
-        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(opset=11))
+        exporter.export(
+            exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(settings={"opset": 11})
+        )
 
 
 def test_labelled_folder_is_read_in_order_and_checked(
@@ -249,14 +269,14 @@ def test_labelled_folder_is_read_in_order_and_checked(
 ) -> None:
     known = labelled.read(dataset / "test", expect_labels())
     assert len(known.paths) == 35 and known.targets.tolist() == sorted(known.targets.tolist())
-    with pytest.raises(DataError, match=r"angry.*none of its folders is called like a label"):
+    with pytest.raises(DataError, match=r"angry.*none of its folders is named after one of"):
         labelled.read(dataset / "test", ("happy", "sad"))
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         labelled.read(tmp_path / "none", expect_labels())
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="contains no images"):
         labelled.read(tmp_path, expect_labels())
     Image.new("L", (8, 8)).save(tmp_path / "loose.png")
-    with pytest.raises(DataError, match=r"loose\.png: none of its folders is called"):
+    with pytest.raises(DataError, match=r"loose\.png: none of its folders is named"):
         labelled.read(tmp_path, expect_labels())
 
 
@@ -266,11 +286,10 @@ def expect_labels() -> Callable[[], tuple[str, ...]]:
 
 
 def test_largest_value_names_its_node(exported: Artefacts, tmp_path: Path) -> None:
-    from fer_export.formats import graph
 
     dark = inputs.InputBatch(("dark",), np.zeros((1, 1, 48, 48), np.uint8))
     white = inputs.InputBatch(tuple("abcde"), np.full((5, 1, 48, 48), 255, np.uint8))
-    value, node, image = graph.largest_value(exported.onnx, [dark, white], tmp_path)
+    value, node, image = half.largest_value(exported.onnx, [dark, white], tmp_path)
     assert value >= 255 and node and image == "a" and list(tmp_path.iterdir()) == []
     assert np.finfo(np.float16).max / 2 > half.LARGEST
     assert torch.finfo(torch.float16).max == np.finfo(np.float16).max

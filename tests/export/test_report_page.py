@@ -12,8 +12,9 @@ import pytest
 
 from fer_bench.artefacts import Artefacts
 from fer_export import exporter
+from fer_export.options import ExportOptions
 from fer_export.parity import Batch, compare
-from fer_export.parity.checker import Options, Verification
+from fer_export.parity.verification import Verification
 from fer_export.report import page as report_page
 from fer_export.report.html import Page
 from fer_export.report.page import Entry
@@ -59,7 +60,7 @@ def read(content: str) -> Reader:
 def test_page_of_an_export_is_whole_and_self_contained(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
-    options = Options(images=dataset / "test", precision="fp16", evaluation=dataset / "test")
+    options = ExportOptions(images=dataset / "test", precision="fp16", evaluation=dataset / "test")
     done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
     target = tmp_path / "report.html"
     report_page.write(target, exported.checkpoint, [Entry("m.onnx", done.path, done.verification)])
@@ -89,7 +90,7 @@ def test_changed_labels_are_shown_as_pictures() -> None:
     assert "Failed: not every artefact" in found.text and "logits differ" in found.text
 
 
-def test_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_page_that_cannot_be_written_is_a_clear_message(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"report\.html cannot be written"):
         report_page.write(tmp_path / "none" / "report.html", Path("best.pt"), [])
     (tmp_path / "report.html").mkdir()

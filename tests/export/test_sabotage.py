@@ -1,9 +1,11 @@
-"""What was tampered with is caught, and the message names what departs."""
+"""What was tampered with is caught, and the message names what differs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,15 +16,16 @@ from PIL import Image
 from torch import nn
 
 from fer_bench.artefacts import Artefacts
-from fer_export import exporter, formats, loading
+from fer_export import exporter, inspection, loading
 from fer_export.formats import graph, runners, to_exported_program, to_onnx, to_torchscript
+from fer_export.options import ExportOptions
 from fer_export.parity import bisection, checker, inputs
-from fer_export.parity.checker import Options
 from fer_export.parity.verify import verify
-from fer_runtime import classifier as classifier_module
 from fer_runtime import images
 from fer_runtime import pipeline as pipeline_module
 from fer_runtime.errors import ModelFileError, ParityError
+from fer_runtime.providers import PROVIDERS
+from fer_runtime.rows import Row
 from fer_runtime.spec import InputSpec
 from fer_train import checkpoint, models
 
@@ -65,8 +68,8 @@ def test_bisect_names_the_module_of_the_scaled_weight(
 ) -> None:
     """A convolution is folded into the BatchNorm behind it, so that is the module named."""
     target = scaled(exported.onnx, tmp_path / "model.onnx", weight)
-    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
-    named = [failure for failure in failures if "first node that departs" in failure]
+    failures = verify(exported.checkpoint, target, ExportOptions(bisect=True)).report.failures
+    named = [failure for failure in failures if "first node whose output differs" in failure]
     assert len(named) == 1 and f", of {module})" in named[0], failures
 
 
@@ -75,8 +78,8 @@ def test_bisect_of_a_program_names_the_module(exported: Artefacts, tmp_path: Pat
     with torch.no_grad():
         loaded.net.get_submodule("4.body.0").weight.mul_(1.01)
     target = tmp_path / "model.pt2"
-    to_exported_program.convert(loaded.deployable(), formats.read_spec(exported.pt2), target)
-    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
+    to_exported_program.convert(loaded.deployable(), inspection.read_spec(exported.pt2), target)
+    failures = verify(exported.checkpoint, target, ExportOptions(bisect=True)).report.failures
     assert any("of net.4.body.0)" in failure for failure in failures), failures
 
 
@@ -90,10 +93,13 @@ def test_bisect_of_equal_models_names_none(exported: Artefacts) -> None:
         bisection.first(loaded.deployable(), loaded.spec, exported.torchscript, pixels, 1e-4)
 
 
-def test_bisect_at_export_stands_in_the_error(exported: Artefacts, tmp_path: Path) -> None:
-    with pytest.raises(ParityError, match="first node that departs is"):
+def test_bisect_at_export_is_in_the_error(exported: Artefacts, tmp_path: Path) -> None:
+    with pytest.raises(ParityError, match="first node whose output differs is"):
         exporter.export(
-            exported.checkpoint, "onnx", tmp_path / "m.onnx", Options(tolerance=1e-9, bisect=True)
+            exported.checkpoint,
+            "onnx",
+            tmp_path / "m.onnx",
+            ExportOptions(tolerance=1e-9, bisect=True),
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -103,15 +109,15 @@ def test_scaled_weight_in_torchscript_is_caught(exported: Artefacts, tmp_path: P
     with torch.no_grad():
         next(deployable.net.parameters()).mul_(1.01)
     artefact = tmp_path / "model.torchscript"
-    to_torchscript.convert(deployable, formats.read_spec(exported.torchscript), artefact)
+    to_torchscript.convert(deployable, inspection.read_spec(exported.torchscript), artefact)
     report = verify(exported.checkpoint, artefact).report
     assert any("logits differ" in failure for failure in report.failures)
 
 
-def test_net_that_stays_in_training_mode_is_named(
+def test_model_that_stays_in_training_mode_is_named(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Export calls eval() itself; where that changes nothing, it says which module."""
+    """Export calls eval() itself; where that changes nothing, the message names the module."""
     monkeypatch.setattr(nn.BatchNorm2d, "eval", lambda self: self)
     monkeypatch.setattr(nn.BatchNorm2d, "train", lambda self, mode=True: self)
     with pytest.raises(ParityError, match=r"net\.1, .* stays in training mode after eval\(\)"):
@@ -134,16 +140,18 @@ def test_batchnorm_of_the_batch_is_named(exported: Artefacts) -> None:
 def test_artefact_with_batchnorm_in_training_mode_is_bisected(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A `.pt2` that somebody made without eval(): the BatchNorm is the first to depart."""
+    """A `.pt2` made without eval(): the BatchNorm is the first to differ."""
     loaded = loading.load(exported.checkpoint)
     deployable = loaded.deployable()
     target = tmp_path / "model.pt2"
     with monkeypatch.context() as patched:
         patched.setattr(models.Deployable, "eval", lambda self: self)
         deployable.net[1].train()
-        to_exported_program.convert(deployable, formats.read_spec(exported.pt2), target)
-    failures = verify(exported.checkpoint, target, Options(bisect=True)).report.failures
-    assert any("first node that departs is batch_norm" in failure for failure in failures), failures
+        to_exported_program.convert(deployable, inspection.read_spec(exported.pt2), target)
+    failures = verify(exported.checkpoint, target, ExportOptions(bisect=True)).report.failures
+    assert any(
+        "first node whose output differs is batch_norm" in failure for failure in failures
+    ), failures
 
 
 @pytest.mark.parametrize("kind", ["BatchNormalization", "Dropout"])
@@ -210,10 +218,10 @@ def test_resize_by_another_library_is_caught(
         return resized.numpy()
 
     folder = large_faces(tmp_path / "faces")
-    assert verify(exported.checkpoint, exported.onnx, Options(images=folder))
+    assert verify(exported.checkpoint, exported.onnx, ExportOptions(images=folder))
     other = SimpleNamespace(load=lambda source, spec, **_: load(source, spec))
     monkeypatch.setattr(pipeline_module, "images", other)
-    report = verify(exported.checkpoint, exported.onnx, Options(images=folder)).report
+    report = verify(exported.checkpoint, exported.onnx, ExportOptions(images=folder)).report
     assert len(report.failures) == 1
     assert report.failures[0].startswith("from file to") and "resizing" in report.failures[0]
 
@@ -221,22 +229,20 @@ def test_resize_by_another_library_is_caught(
 def test_labels_swapped_in_the_runtime_are_caught(
     exported: Artefacts, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = classifier_module.Prediction.of
+    def swapped(name: str, labels: tuple[str, ...], *rest: Any, **more: Any) -> Row:
+        return Row(name, tuple(reversed(labels)), *rest, **more)
 
-    def swapped(labels: tuple[str, ...], row: np.ndarray) -> classifier_module.Prediction:
-        return original(tuple(reversed(labels)), row)
-
-    monkeypatch.setattr(classifier_module.Prediction, "of", swapped)
-    options = Options(images=dataset / "test")
+    monkeypatch.setattr(pipeline_module, "Row", swapped)
+    options = ExportOptions(images=dataset / "test")
     report = verify(exported.checkpoint, exported.onnx, options).report
     assert any("get another label than the graph gives" in text for text in report.failures)
 
 
-def test_export_is_judged_on_cuda_too_where_there_is_one(
+def test_export_is_compared_on_cuda_too_where_there_is_one(
     exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A machine that says it has CUDA, on which the graph's first logit is off."""
-    original = runners.onnx
+    """A machine that seems to have CUDA, on which the graph's first logit is off."""
+    original = to_onnx.runner
 
     def onnx_on(path: Path, provider: str = "cpu") -> runners.Runner:
         run = original(path)
@@ -249,8 +255,8 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setattr(verification, "diagnose_cuda", list)
-    monkeypatch.setattr(runners, "onnx", onnx_on)
+    monkeypatch.setitem(PROVIDERS, "cuda", replace(PROVIDERS["cuda"], diagnose=list))
+    monkeypatch.setattr(to_onnx, "runner", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -258,13 +264,13 @@ def test_export_is_judged_on_cuda_too_where_there_is_one(
 
 @pytest.mark.gpu
 def test_artefact_verifies_on_cuda(exported: Artefacts, dataset: Path) -> None:
-    options = Options(images=dataset / "test")
+    options = ExportOptions(images=dataset / "test")
     assert verify(exported.checkpoint, exported.onnx, options, provider="cuda")
 
 
 @pytest.mark.gpu
 def test_tf32_is_caught() -> None:
-    """A reference that rounds to TF32 departs by more than the tolerance from one that does not."""
+    """A reference that rounds to TF32 differs from one that does not by more than the tolerance."""
     torch.manual_seed(0)
     net = nn.Sequential(*[nn.Conv2d(64, 64, 3, padding=1) for _ in range(4)]).cuda().eval()
     pixels = torch.rand(2, 64, 32, 32, device="cuda")
@@ -274,14 +280,14 @@ def test_tf32_is_caught() -> None:
         with torch.inference_mode():
             outputs.append(net(pixels).double().cpu())
     torch.backends.cudnn.allow_tf32 = False
-    departs = (outputs[0] - outputs[1]).abs().max() / outputs[0].std()
-    assert departs > 1e-4
+    difference = (outputs[0] - outputs[1]).abs().max() / outputs[0].std()
+    assert difference > 1e-4
 
 
 def test_spec_of_other_preprocessing_is_caught(exported: Artefacts, tmp_path: Path) -> None:
     target = tmp_path / "model.onnx"
     target.write_bytes(exported.onnx.read_bytes())
-    spec = formats.read_spec(target)
+    spec = inspection.read_spec(target)
     to_onnx.embed(target, spec.replace(temperature=2.0))
     report = verify(exported.checkpoint, target).report
     assert report.failures[0].startswith(

@@ -68,7 +68,7 @@ def test_missing_checkpoint(tmp_path: Path) -> None:
 
 def test_state_dict_without_spec_says_so(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(2)}, tmp_path / "best.pt")
-    with pytest.raises(ModelFileError, match=r"holds no ModelSpec beside its weights.*weight"):
+    with pytest.raises(ModelFileError, match=r"contains no ModelSpec beside its weights.*weight"):
         checkpoint.load(tmp_path / "best.pt")
 
 
@@ -108,7 +108,7 @@ def test_factory_that_a_file_names_is_imported_only_if_the_user_named_it(
     monkeypatch.syspath_prepend(str(tmp_path))
     state = {"1.weight": torch.zeros(7, 48 * 48), "1.bias": torch.zeros(7)}
     checkpoint.save(tmp_path / "best.pt", spec.replace(architecture="evil_nets:net"), state)
-    with pytest.raises(ModelFileError, match="if you trust it, say --architecture evil_nets:net"):
+    with pytest.raises(ModelFileError, match="if you trust it, pass --architecture evil_nets:net"):
         checkpoint.load(tmp_path / "best.pt").net()
     assert not marker.exists()
     checkpoint.load(tmp_path / "best.pt", factory="evil_nets:net").net()

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import pickle
-import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,8 +24,21 @@ from fer_train import archives, models
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A net with its weights, in evaluation mode, and its spec."""
+
+    spec: ModelSpec
+    net: nn.Module
+
+    def deployable(self) -> models.Deployable:
+        """The net wrapped as it is exported, in evaluation mode."""
+        wrapped = models.Deployable(self.net, self.spec)
+        return wrapped.eval()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """What `best.pt` holds: the spec and the state dict of the net alone.
+    """What `best.pt` contains: the spec and the state dict of the net alone.
 
     `factory` is the one `package.module:factory` that may be imported, because the user named it.
     """
@@ -48,7 +59,7 @@ class Checkpoint:
         if models.is_factory(self.spec.architecture) and self.spec.architecture != self.factory:
             raise ModelFileError(
                 f"The checkpoint is built by {self.spec.architecture}, and importing that executes "
-                f"code; if you trust it, say --architecture {self.spec.architecture}."
+                f"code; if you trust it, pass --architecture {self.spec.architecture}."
             )
         net = models.build(
             self.spec.architecture,
@@ -67,10 +78,13 @@ class Checkpoint:
             ) from None
         return net.eval()
 
+    def loaded(self) -> Loaded:
+        """The net with its weights beside its spec; raises ModelFileError as `net` does."""
+        return Loaded(self.spec, self.net())
+
     def deployable(self) -> models.Deployable:
-        """The net wrapped as it is exported, in evaluation mode."""
-        wrapped = models.Deployable(self.net(), self.spec)
-        return wrapped.eval()
+        """The net wrapped as it is exported, in evaluation mode; raises as `net` does."""
+        return self.loaded().deployable()
 
 
 def state_sha256(state_dict: Mapping[str, torch.Tensor]) -> str:
@@ -108,10 +122,25 @@ def load(path: Path, *, factory: str | None = None) -> Checkpoint:
     Raises:
         ModelFileError: no such file, not a checkpoint, or weights that its hash does not match.
     """
-    content = _read(path)
-    if "spec" not in content or "state_dict" not in content:
+    return from_content(path, archives.read(path), factory=factory)
+
+
+def is_ours(content: Any) -> bool:
+    """Whether the content of a file has the entries that `save` writes."""
+    return isinstance(content, Mapping) and {"spec", "state_dict"} <= set(content)
+
+
+def from_content(path: Path, content: Any, *, factory: str | None = None) -> Checkpoint:
+    """The checkpoint in what `archives.read` returned; `path` is for messages.
+
+    Raises:
+        ModelFileError: not a checkpoint, or weights that its hash does not match.
+    """
+    if not isinstance(content, Mapping):
+        raise ModelFileError(f"{path} contains a {type(content).__name__}, not a checkpoint.")
+    if not is_ours(content):
         raise ModelFileError(
-            f"{path} holds no ModelSpec beside its weights; `fer-train fit` writes checkpoints "
+            f"{path} contains no ModelSpec beside its weights; `fer-train fit` writes checkpoints "
             f"that do. Its keys: {', '.join(map(str, list(content)[:5]))}."
         )
     try:
@@ -122,27 +151,3 @@ def load(path: Path, *, factory: str | None = None) -> Checkpoint:
     if spec.provenance.weights_sha256 not in (None, state_sha256(state_dict)):
         raise ModelFileError(f"{path}: the weights are not those that its spec was written for.")
     return Checkpoint(spec, state_dict, factory)
-
-
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise ModelFileError(f"{path} does not exist, or is not a file.")
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError(
-            f"{path} is not a checkpoint that torch.save wrote (no zip archive); "
-            "it may be truncated, or another kind of file."
-        )
-    archives.check_size(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelFileError(
-            f"{path} holds Python objects beside tensors and plain values; loading those would "
-            "execute code, so it is refused. Save a state dict instead: "
-            "torch.save(model.state_dict(), path)."
-        ) from None
-    except (RuntimeError, OSError, EOFError, KeyError, ValueError) as error:
-        raise ModelFileError(f"{path} cannot be read as a checkpoint: {error}") from None
-    if not isinstance(content, Mapping):
-        raise ModelFileError(f"{path} holds a {type(content).__name__}, not a checkpoint.")
-    return content

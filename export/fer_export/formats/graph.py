@@ -1,28 +1,85 @@
-"""ONNX graphs looked into: what must not be in them, and what every node puts out."""
+"""ONNX graphs: what they contain, what must not be in them, and what every node outputs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import math
+import zipfile
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import onnx
 
-from fer_export.formats import runners
-from fer_export.parity.inputs import BATCH_SIZES, InputBatch
+from fer_export.inspection import Inspection, spec_from
 from fer_runtime.errors import ParityError
+from fer_runtime.spec import METADATA_KEY
 
+MAX_BYTES = 1 << 31
+"""protobuf ends at 2 GiB."""
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
 PRODUCER_NOTES = (
     "pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "pkg.torch.onnx.class_hierarchy",
 )  # fmt: skip
-"""What PyTorch writes to every node about its making, with the paths of the machine."""
+"""What PyTorch notes at every node about its origin, with the paths of the machine."""
+
+
+def inspect(path: Path) -> Inspection | None:
+    """What an ONNX file contains, or None for another kind of file; other files stay unopened.
+
+    Raises:
+        ModelSpecError: its spec is broken.
+    """
+    from google.protobuf.message import DecodeError
+
+    size = path.stat().st_size
+    if not 0 < size < MAX_BYTES or zipfile.is_zipfile(path):
+        return None
+    try:
+        # Without a format onnx goes by the ending, and parses a .json or .txt as text.
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except (DecodeError, OSError):
+        return None
+    if not model.graph.node:
+        return None
+    text = {prop.key: prop.value for prop in model.metadata_props}.get(METADATA_KEY)
+    operators = Counter(node.op_type for node in model.graph.node)
+    facts = {
+        "ir_version": model.ir_version,
+        "opset": {entry.domain or "ai.onnx": entry.version for entry in model.opset_import},
+        "producer": f"{model.producer_name} {model.producer_version}".strip(),
+        "inputs": [_signature(entry) for entry in model.graph.input],
+        "outputs": [_signature(entry) for entry in model.graph.output],
+        "operators": dict(operators.most_common()),
+        "parameters": sum(math.prod(entry.dims) for entry in model.graph.initializer),
+        "external_data": _external(model),
+    }
+    return Inspection(path, "ONNX", size, spec_from(path, text) if text else None, facts)
+
+
+def _signature(entry: Any) -> str:
+    kind = entry.type.tensor_type
+    name = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+    sizes = [str(d.dim_value) if d.HasField("dim_value") else d.dim_param for d in kind.shape.dim]
+    return f"{entry.name}: {name} ({', '.join(sizes)})"
+
+
+def _external(model: onnx.ModelProto) -> list[str]:
+    """The other files that contain its weights, as it names them; they are not opened."""
+    return sorted(
+        {
+            pair.value
+            for entry in model.graph.initializer
+            for pair in entry.external_data
+            if pair.key == "location"
+        }
+    )
 
 
 def forget_making(model: onnx.ModelProto) -> None:
     """Drop the stack traces: they name folders of whoever exported, and are a fifth of the file.
 
-    `pkg.torch.onnx.name_scopes` stays; it says which module of the net a node belongs to.
+    `pkg.torch.onnx.name_scopes` stays: it is the module of the model that a node belongs to.
     """
     for node in model.graph.node:
         kept = [prop for prop in node.metadata_props if prop.key not in PRODUCER_NOTES]
@@ -76,7 +133,7 @@ def unfolded_batch_norms(model: onnx.ModelProto) -> list[str]:
 
 
 def scope_of(node: onnx.NodeProto) -> str:
-    """The module of the net that a node was made from ("net.3.body.0"), or its name."""
+    """The module of the model that a node was made from ("net.3.body.0"), or its name."""
     noted = {prop.key: prop.value for prop in node.metadata_props}
     names = noted.get("pkg.torch.onnx.name_scopes", "").strip("[]").replace("'", "").split(", ")
     return names[-2] if len(names) > 1 and names[-2] else node.name
@@ -98,7 +155,7 @@ def float_outputs(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def with_outputs(source: Path, names: Collection[str], target: Path) -> None:
-    """Copy an ONNX file so that it puts out the named values too, after its own outputs."""
+    """Copy an ONNX file so that it outputs the named values too, after its own outputs."""
     model = onnx.load(source)
     inferred = onnx.shape_inference.infer_shapes(model)
     present = {entry.name for entry in model.graph.output}
@@ -108,27 +165,3 @@ def with_outputs(source: Path, names: Collection[str], target: Path) -> None:
             entry = onnx.helper.make_tensor_value_info(name, kinds[name], None)
             model.graph.output.append(entry)
     onnx.save(model, target)
-
-
-def largest_value(
-    source: Path, batches: Sequence[InputBatch], folder: Path
-) -> tuple[float, str, str]:
-    """The largest magnitude of any intermediate float, the node it is from, and on which image.
-
-    NaN counts as the largest. `folder` takes a temporary copy of the file; at most 17 images of a
-    batch are looked at, four at a time.
-    """
-    outputs = float_outputs(onnx.load(source))
-    copy = folder / "intermediates.onnx"
-    with_outputs(source, outputs, copy)
-    run = runners.onnx(copy)
-    best, where, image = 0.0, "", ""
-    for batch in batches:
-        for start in range(0, min(len(batch.names), BATCH_SIZES[-1]), 4):
-            for name, values in run(batch.pixels[start : start + 4]).items():
-                largest = float(np.abs(values).max(initial=0.0))
-                if not largest <= best:  # also NaN
-                    best, image = largest, batch.names[start]
-                    where = outputs[name].name if name in outputs else name
-    copy.unlink()
-    return best, where, image

@@ -1,7 +1,7 @@
 """TorchScript: traced, frozen, with the spec as an extra file.
 
-PyTorch deprecates TorchScript since 2.11 in favour of torch.export (`.pt2`); what touches it, and
-its warnings, stay in this module.
+PyTorch deprecates TorchScript since 2.11 in favour of torch.export (`.pt2`); only this module uses
+it, and silences its warnings.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import contextlib
 import hashlib
 import io
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fer_export import inspection
+from fer_export.formats.runners import Runner, of_module
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import EXTRA_FILE, ModelSpec
 from fer_train import archives
@@ -54,20 +57,28 @@ def load(path: Path) -> Any:
 
 def weights_sha256(path: Path) -> str:
     """Hash of the code and constants, which is all of the file but its spec."""
-    import zipfile
-
     digest = hashlib.sha256()
     with zipfile.ZipFile(path) as archive:
-        entries = sorted(archive.namelist(), key=inner_name)
-        for entry in entries:
-            if not inner_name(entry).startswith(("extra/", ".data/")) and ".debug_pkl" not in entry:
-                digest.update(inner_name(entry).encode() + b"\0" + archive.read(entry))
+        for entry in sorted(archive.namelist(), key=inspection.inner_name):
+            inner = inspection.inner_name(entry)
+            if not inner.startswith(("extra/", ".data/")) and ".debug_pkl" not in entry:
+                digest.update(inner.encode() + b"\0" + archive.read(entry))
     return digest.hexdigest()
 
 
-def inner_name(entry: str) -> str:
-    """An entry's name below the archive's own top folder, which is called after the file."""
-    return entry.partition("/")[2]
+def runner(path: Path, provider: str = "cpu") -> Runner:
+    """A TorchScript file on the CPU; loading it executes the code inside."""
+    return of_module(load(path))
+
+
+def inspect(path: Path) -> inspection.Inspection | None:
+    """What a TorchScript file contains, or None for another kind of file."""
+    entries = inspection.zip_entries(path)
+    if "constants.pkl" not in entries or any(name.startswith("models/") for name in entries):
+        return None
+    spec = inspection.spec_entry(path)
+    facts = {"entries": len(entries)}
+    return inspection.Inspection(path, "TorchScript", path.stat().st_size, spec, facts)
 
 
 def _save(module: Any, spec: ModelSpec, path: Path) -> None:
@@ -81,7 +92,7 @@ def _save(module: Any, spec: ModelSpec, path: Path) -> None:
 @contextlib.contextmanager
 def _expected_warnings() -> Iterator[None]:
     with warnings.catch_warnings():
-        # A trace that holds for one batch only would not pass parity, which tries several.
+        # A trace that is right for one batch size only would not pass parity, which runs several.
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # type: ignore[attr-defined]
         warnings.filterwarnings("ignore", category=FutureWarning, message=".*torch.jit.*")
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*torch.jit.*")

@@ -1,7 +1,7 @@
-"""Judges whether two models compute the same: arrays in, a ParityReport out; numpy only.
+"""Compares two models' outputs: arrays in, a ParityReport out; numpy only.
 
-Names, dtypes, shapes, finiteness, values and decisions are looked at in that order, and all that
-is wrong is collected, so that one run tells everything.
+Names, dtypes, shapes, finiteness, values and decisions are compared in that order, and all failures
+are collected, so that one run shows everything.
 """
 
 from __future__ import annotations
@@ -13,18 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fer_export.parity.limits import LEAST_SCALE, TOLERANCE
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-TOLERANCE = 1e-4
-"""Largest difference of logits allowed for fp32, in standard deviations of the reference's."""
-LEAST_SCALE = 1e-3
-"""Below this standard deviation of the logits there is nothing to compare."""
 _ROUNDING = 1e-6  # of a probability in float32, beyond what its logits explain
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What both models put out for the same images; `names` has one entry per image."""
+    """What both models output for the same images; `names` has one entry per image."""
 
     names: tuple[str, ...]
     reference: Arrays
@@ -45,11 +43,24 @@ class ChangedLabel:
 class ParityReport:
     """The verdict and its numbers; true only if something was compared and nothing failed.
 
-    `tolerance` and `smallest_tolerance` are in units of `scale`, the standard deviation of the
-    reference's logits; None judges decisions only. Differences are absolute, in logits.
-    `pass_rate` is the share of images whose logits all lie within the tolerance, `agreement` that
-    of images with the same top-1. `histogram` counts differences by decade, in units of `scale`:
-    the first entry is below 1e-9, the next from there to 1e-8 and so on, the last above 1.
+    Differences are absolute, in logits.
+
+    Attributes:
+        images: how many were compared.
+        batch_sizes: in which batches.
+        scale: the standard deviation of the reference's logits.
+        tolerance: what was allowed, in units of `scale`; None compares decisions only.
+        smallest_tolerance: the smallest one that would have passed, in units of `scale`.
+        max_difference: of any logit.
+        mean_difference: of all logits.
+        p99_difference: their 99th percentile.
+        max_probability_difference: of any probability.
+        pass_rate: share of images whose logits are all within the tolerance.
+        agreement: share of images with the same top-1.
+        histogram: counts of differences by decade, in units of `scale`: the first below 1e-9, the
+            next from there to 1e-8 and so on, the last above 1.
+        changed: the images whose top-1 differs.
+        failures: what is wrong; empty where it passed.
     """
 
     images: int
@@ -75,7 +86,7 @@ class ParityReport:
         return {"passed": bool(self), **asdict(self)}
 
     def summary(self) -> dict[str, Any]:
-        """What travels inside the artefact: all but the list of images and the histogram."""
+        """What is written into the artefact: all but the list of images and the histogram."""
         values = self.to_dict()
         values["changed"] = len(self.changed)
         del values["histogram"]
@@ -92,8 +103,14 @@ def compare(
     """Compare a candidate's `logits` and `probabilities`, (N, K) float32, with a reference's.
 
     A changed top-1 fails only where the reference's margin exceeds twice the tolerance; below it,
-    rounding may decide. `min_agreement` bounds the share of equal top-1 beside that.
-    With `tolerance` None values are not judged, and every changed top-1 counts.
+    rounding may decide.
+
+    Args:
+        batches: both models' outputs for the same images.
+        labels: the K class names, in the order of the logits.
+        tolerance: largest difference of logits, in standard deviations of the reference's. With
+            None values are not compared, and every changed top-1 counts.
+        min_agreement: smallest share of equal top-1, 0 to 1.
     """
     failures = _structure_failures(batches, len(labels))
     if failures or not batches:
@@ -130,7 +147,7 @@ def compare(
 
 
 def with_failures(report: ParityReport, failures: Sequence[str]) -> ParityReport:
-    """The same report with more that is wrong, listed first."""
+    """The same report with more failures, listed first."""
     return replace(report, failures=(*failures, *report.failures))
 
 
@@ -171,7 +188,7 @@ def _structure_failures(batches: Sequence[Batch], classes: int) -> list[str]:
                 failures.append(f"{where}: {name} is {actual.shape}, not (images, {classes})")
             for side, array in (("reference", expected), ("candidate", actual)):
                 if not np.isfinite(array).all():
-                    failures.append(f"{where}: {name} of the {side} holds NaN or infinity")
+                    failures.append(f"{where}: {name} of the {side} contains NaN or infinity")
     return list(dict.fromkeys(failures))
 
 
@@ -184,7 +201,7 @@ def _value_failures(
     if scale < LEAST_SCALE:
         return [
             f"nothing to compare: the reference's logits hardly vary (standard deviation "
-            f"{scale:.2g}); an untrained net passes any tolerance"
+            f"{scale:.2g}); an untrained model passes any tolerance"
         ]
     if tolerance is None:
         return []
@@ -236,7 +253,7 @@ def _decision_failures(
             f"{first.reference} became {first.candidate}"
         )
     elif agreement < min_agreement and real:
-        failures.append(f"agreement is {agreement:.2%}; asked for {min_agreement:.2%}")
+        failures.append(f"agreement is {agreement:.2%}; {min_agreement:.2%} is required")
     return failures
 
 

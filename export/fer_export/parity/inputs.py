@@ -1,4 +1,4 @@
-"""What parity is tried on: seeded noise in several batch sizes, extremes, and real image files."""
+"""What models are compared on: seeded noise in several batch sizes, extremes, image files."""
 
 from __future__ import annotations
 
@@ -30,10 +30,24 @@ class InputBatch:
     from_files: bool = False
 
 
+def all_batches(spec: InputSpec, folder: Path | None) -> Iterator[InputBatch]:
+    """Noise in several batch sizes, extremes, the images of a folder, and one large batch.
+
+    Raises:
+        DataError: the folder cannot be used.
+        ImageError: an image that cannot be read.
+    """
+    yield from noise(spec)
+    yield extremes(spec)
+    if folder is not None:
+        yield from files(folder, spec)
+    yield largest(spec)
+
+
 def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
     """One batch of each size: fine grain to broad blotches, dark to bright, faint to full contrast.
 
-    White noise alone looks the same to a pooling net from image to image, so its logits hardly
+    White noise alone looks the same to a pooling model from image to image, so its logits hardly
     vary; noise of several grain sizes spreads them.
     """
     rng = np.random.default_rng(seed)
@@ -44,7 +58,7 @@ def noise(spec: InputSpec, seed: int = 0) -> Iterator[InputBatch]:
 
 
 def largest(spec: InputSpec, seed: int = 1) -> InputBatch:
-    """One batch of noise as large as is tried: 1,024 images, fewer where they are large."""
+    """The largest batch of noise: 1,024 images, fewer where they are large."""
     fitting = LARGEST_VALUES // (spec.channels * spec.height * spec.width)
     size = max(BATCH_SIZES[-1], min(LARGEST_BATCH, fitting))
     rng = np.random.default_rng(seed)
@@ -68,17 +82,17 @@ def files(
 ) -> Iterator[InputBatch]:
     """Images of a folder, at most `limit`, evenly spread over it, in batches of 17.
 
-    Of those, the ones whose path is not `wanted` are left out.
+    Of those, the ones whose path is not `wanted` are omitted.
 
     Raises:
-        DataError: no folder, or no image in it.
+        DataError: no such folder, or no image in it.
         ImageError: an image that cannot be read.
     """
     if not folder.exists():
         raise DataError(f"{folder} does not exist.")
     names = [item.name for item in Files([folder])]
     if not names:
-        raise DataError(f"{folder} holds no images.")
+        raise DataError(f"{folder} contains no images.")
     places = np.unique(np.linspace(0, len(names) - 1, limit).round().astype(int))
     chosen = [names[i] for i in places if wanted(names[i])]
     size = BATCH_SIZES[-1]

@@ -1,41 +1,57 @@
-"""An artefact that exists already, compared anew with its checkpoint."""
+"""An existing artefact compared with its checkpoint again."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from fer_export import parity, precision
-from fer_export.formats import format_of, read_spec, runners
-from fer_export.loading import Loaded, ModelDescription, load
-from fer_export.parity.checker import Options, ParityChecker, Say, Verification, parity_inputs
-from fer_export.precision import accuracy, int8
-from fer_runtime import labelled
-from fer_runtime.errors import DataError
+from fer_export import parity
+from fer_export.formats.table import format_of
+from fer_export.inspection import read_spec
+from fer_export.loading import ModelDescription, load
+from fer_export.options import ExportOptions, VerifyOptions
+from fer_export.parity import inputs
+from fer_export.parity.checker import ParityChecker
+from fer_export.parity.verification import Verification
+from fer_export.precision.table import precision_of
+from fer_runtime.errors import ProviderError
 from fer_runtime.spec import ModelSpec
 
 
 def verify(
     checkpoint: Path,
     artefact: Path,
-    options: Options | None = None,
+    options: VerifyOptions | None = None,
     *,
     description: ModelDescription | None = None,
     provider: str = "cpu",
-    say: Say = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Verification:
-    """Compare an artefact with its checkpoint anew, and its spec and verdict with what they say.
+    """Compare an artefact with its checkpoint again, and check its spec and its verdict.
 
-    The precision is the artefact's own. An int8 file is judged by `options.evaluation`. `provider`
-    is where an ONNX file runs.
+    Args:
+        checkpoint: a `best.pt`, or another file that `description` describes.
+        artefact: the file; its ending decides on the format, its graph on the precision.
+        options: the limits; an int8 file requires `evaluation`.
+        description: only for a checkpoint without a ModelSpec.
+        provider: where the artefact runs.
+        say: called with a short line as work proceeds.
 
     Raises:
-        ModelFileError: a file that cannot be used, or of a kind that has no runner.
+        ModelFileError: a file that cannot be used, or of an unknown kind.
         DataError: an int8 file without labelled images.
-        ProviderError: that provider cannot run here.
+        ProviderError: that provider cannot run here, or does not run this format.
     """
-    options = options or Options()
+    given = options or VerifyOptions()
+    wanted = given if isinstance(given, ExportOptions) else ExportOptions(**asdict(given))
     chosen = format_of(artefact)
-    loaded = load(checkpoint, description)
+    if provider not in chosen.providers:
+        raise ProviderError(
+            f"{artefact}: {chosen.title} files are compared on {', '.join(chosen.providers)}, not "
+            f"on {provider}; pass --provider {chosen.providers[0]}."
+        )
+    loaded = load(checkpoint, description, say=say)
     spec = read_spec(artefact)
     failures = _spec_failures(loaded.spec, spec)
     recorded = (spec.parity or {}).get("artefact_sha256")
@@ -43,35 +59,22 @@ def verify(
         failures.append("the artefact carries no verdict of parity")
     elif recorded != chosen.sha256(artefact):
         failures.append("the verdict inside the artefact is about another file")
-    own = precision.precision_of(artefact)
+    precision = precision_of(artefact, chosen.precisions)
     deployable = loaded.deployable()
-    batches = list(parity_inputs(loaded.spec, options.images))
-    checker = ParityChecker(deployable, loaded.spec, batches, options, say)
-    verification = checker.check(chosen, artefact, own, provider=provider)
-    if own.name == "int8":
-        failures += _accuracy_failures(loaded, artefact, options)
+    batches = list(inputs.all_batches(loaded.spec.input, wanted.images))
+    checker = ParityChecker(deployable, loaded.spec, batches, wanted, say)
+    verification = checker.check(chosen, artefact, precision, provider=provider)
+    failures += precision.accuracy_failures(deployable, loaded.spec, artefact, wanted.evaluation)
     return Verification(
-        own.name, parity.with_failures(verification.report, failures), None, verification.pictures
+        precision.name,
+        parity.with_failures(verification.report, failures),
+        None,
+        verification.pictures,
     )
 
 
-def _accuracy_failures(loaded: Loaded, artefact: Path, options: Options) -> list[str]:
-    """What int8 costs on labelled images, if that is too much."""
-    if options.evaluation is None:
-        raise DataError(f"{artefact} is int8, which labelled images judge: say --evaluation DIR.")
-    known = labelled.read(options.evaluation, loaded.spec.labels)
-    before = accuracy.measure(runners.eager(loaded.deployable()), known, loaded.spec).macro_f1
-    after = accuracy.measure(runners.onnx(artefact), known, loaded.spec).macro_f1
-    if after >= before - int8.MAX_LOSS:
-        return []
-    return [
-        f"macro-F1 is {after:.4f} instead of the checkpoint's {before:.4f}; {int8.MAX_LOSS} "
-        "may be lost"
-    ]
-
-
 def _spec_failures(expected: ModelSpec, actual: ModelSpec) -> list[str]:
-    """What an artefact's spec says otherwise than its checkpoint's."""
+    """Where an artefact's spec differs from its checkpoint's."""
     failures = []
     for name in ("labels", "input", "temperature"):
         before, after = getattr(expected, name), getattr(actual, name)

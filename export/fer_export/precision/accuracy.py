@@ -1,4 +1,4 @@
-"""How right a model is on labelled images, so that two precisions of it can be told apart."""
+"""How accurate a model is on labelled images, so that two precisions can be compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_export.formats import runners
+from fer_export.formats.runners import Runner
 from fer_runtime import images, metrics
 from fer_runtime.labelled import Labelled
 from fer_runtime.spec import ModelSpec
@@ -31,7 +31,7 @@ class Figures:
         return asdict(self)
 
 
-def measure(run: runners.Runner, labelled: Labelled, spec: ModelSpec) -> Figures:
+def measure(run: Runner, labelled: Labelled, spec: ModelSpec) -> Figures:
     """Run a model on labelled images, in batches of 32 decoded as the runtime decodes them.
 
     Raises:

@@ -1,7 +1,7 @@
 """int8: static quantisation per channel, in QDQ form, calibrated on images.
 
 onnxruntime's quantiser does the work. Weights take 7 of their 8 bits: CPUs without VNNI add pairs
-of products in 16 bits, which 8-bit weights overflow, so that the same file would answer otherwise
+of products in 16 bits, which 8-bit weights overflow, so that the same file would give other results
 there. Activations are uint8, for which onnxruntime's x86 kernels are made (int8 ones measured
 slower than fp32).
 """
@@ -12,19 +12,22 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnx
 
-from fer_export.formats import graph, runners
+from fer_export.formats import graph, to_onnx
+from fer_export.formats.runners import eager
 from fer_export.parity import inputs
 from fer_export.precision import accuracy
+from fer_export.precision.job import Candidate, Job, Made
+from fer_runtime import labelled
 from fer_runtime.errors import DataError, ParityError
 from fer_runtime.hashing import file_sha256
 from fer_runtime.labelled import Labelled
 from fer_runtime.spec import ModelSpec
+from fer_train.models import Deployable
 
 METHODS = ("MinMax", "Percentile", "Entropy")
 """onnxruntime's ways to choose the range of an activation."""
@@ -34,24 +37,55 @@ MAX_CALIBRATION_IMAGES = 512
 _WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """One way of quantising, and how right the model was afterwards.
+def make(job: Job) -> Made:
+    """Write the int8 model of an fp32 file; the job has calibration images and an evaluation set.
 
-    `kept` are the nodes that stayed in float.
+    Raises:
+        DataError: calibration images that cannot be used, or that are in the evaluation set.
+        ParityError: int8 loses too much macro-F1.
     """
+    assert job.calibration is not None and job.known is not None and job.reference is not None
+    typical = calibration_batches(
+        job.calibration, job.known, job.spec, skip_duplicates=job.skip_duplicates
+    )
+    job.say(f"quantising with {sum(len(b.names) for b in typical)} calibration images")
+    best, tried = quantise(
+        job.source, job.target, typical, job.known, job.spec, job.reference, job.say
+    )
+    return Made(best.figures, tried)
 
-    method: str
-    kept: tuple[str, ...]
-    figures: accuracy.Figures
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+def is_int8(artefact: Path) -> bool:
+    """Whether an ONNX file is quantised."""
+    model = onnx.load(artefact, load_external_data=False)
+    return any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+
+
+def accuracy_failures(
+    deployable: Deployable, spec: ModelSpec, artefact: Path, evaluation: Path | None
+) -> list[str]:
+    """What int8 costs on labelled images, if that is too much.
+
+    Raises:
+        DataError: no labelled images are given.
+    """
+    if evaluation is None:
+        raise DataError(
+            f"{artefact} is int8, which is checked on labelled images: pass --evaluation DIR."
+        )
+    known = labelled.read(evaluation, spec.labels)
+    before = accuracy.measure(eager(deployable), known, spec).macro_f1
+    after = accuracy.measure(to_onnx.runner(artefact), known, spec).macro_f1
+    if after >= before - MAX_LOSS:
+        return []
+    return [
+        f"macro-F1 is {after:.4f} instead of the checkpoint's {before:.4f}; a loss of {MAX_LOSS} "
+        "is allowed"
+    ]
 
 
 def calibration_batches(
-    folder: Path, labelled: Labelled, spec: ModelSpec, *, skip_duplicates: bool = False
+    folder: Path, known: Labelled, spec: ModelSpec, *, skip_duplicates: bool = False
 ) -> list[inputs.InputBatch]:
     """At most 512 images of a folder, evenly spread, none of which is in the evaluation set.
 
@@ -59,11 +93,11 @@ def calibration_batches(
         DataError: no images, or some whose content is in the evaluation set.
         ImageError: an image that cannot be read.
     """
-    known = {file_sha256(Path(path)) for path in labelled.paths}
+    hashes = {file_sha256(Path(path)) for path in known.paths}
     shared = []
 
     def fresh(path: str) -> bool:
-        if file_sha256(Path(path)) not in known:
+        if file_sha256(Path(path)) not in hashes:
             return True
         shared.append(path)
         return False
@@ -71,12 +105,12 @@ def calibration_batches(
     batches = list(inputs.files(folder, spec.input, limit=MAX_CALIBRATION_IMAGES, wanted=fresh))
     if shared and not skip_duplicates:
         raise DataError(
-            f"{len(shared)} of the calibration images also stand in the evaluation set, byte for "
+            f"{len(shared)} of the calibration images are in the evaluation set too, byte for "
             f"byte, the first {shared[0]}. Figures from images that the model was fitted to prove "
-            "nothing; give other images, or --skip-duplicates to leave those out."
+            "nothing; use other images, or pass --skip-duplicates to omit those."
         )
     if not batches:
-        raise DataError(f"{folder}: every image there is in the evaluation set too.")
+        raise DataError(f"{folder}: every image in it is in the evaluation set too; use others.")
     return batches
 
 
@@ -84,7 +118,7 @@ def quantise(
     source: Path,
     target: Path,
     calibration: Sequence[inputs.InputBatch],
-    labelled: Labelled,
+    known: Labelled,
     spec: ModelSpec,
     reference: accuracy.Figures,
     say: Any,
@@ -104,9 +138,7 @@ def quantise(
         for method in METHODS:
             path = target.with_name(f"{method}-{len(kept)}.onnx")
             _quantise(prepared, path, calibration, method, kept, spec)
-            candidate = Candidate(
-                method, kept, accuracy.measure(runners.onnx(path), labelled, spec)
-            )
+            candidate = Candidate(method, kept, accuracy.measure(to_onnx.runner(path), known, spec))
             tried.append((candidate, path))
             say(f"int8, {_describe(candidate)}")
         best, path = max(tried, key=lambda pair: pair[0].figures.macro_f1)
@@ -115,8 +147,8 @@ def quantise(
             return best, [candidate for candidate, _ in tried]
     raise ParityError(
         f"int8 breaks this model: macro-F1 is {reference.macro_f1:.4f} in fp32, and at best "
-        f"{best.figures.macro_f1:.4f} in int8 ({_describe(best)}); {MAX_LOSS} may be lost. "
-        "Calibrate on more, or on more typical images, or stay with fp32."
+        f"{best.figures.macro_f1:.4f} in int8 ({_describe(best)}); a loss of {MAX_LOSS} is "
+        "allowed. Calibrate on more, or on more typical images, or use fp32."
     )
 
 
@@ -126,10 +158,10 @@ def _describe(candidate: Candidate) -> str:
 
 
 class _Reader:
-    """What onnxruntime's calibration reads: one feed after another, then None."""
+    """Feeds onnxruntime's calibration one image after another, then None."""
 
     def __init__(self, batches: Sequence[inputs.InputBatch], name: str) -> None:
-        # One image at a time: the quantiser's histograms want feeds of one shape.
+        # One image at a time: the quantiser's histograms require feeds of one shape.
         self._feeds = ({name: image[None]} for batch in batches for image in batch.pixels)
 
     def get_next(self) -> dict[str, Any] | None:
@@ -172,14 +204,14 @@ def _quantise(
 
 
 def _first_and_last(path: Path) -> tuple[str, ...]:
-    """The names of the first and the last layer that hold weights."""
+    """The names of the first and the last layer with weights."""
     names = [node.name for node in onnx.load(path).graph.node if node.op_type in _WEIGHTED]
     return tuple(dict.fromkeys((names[0], names[-1]))) if names else ()
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantiser narrates on stdout and through the root logger."""
+    """The quantiser prints on stdout and through the root logger."""
     logger = logging.getLogger()
     before = logger.level
     logger.setLevel(logging.ERROR)

@@ -74,7 +74,7 @@ class Page:
         self._parts.append(f'<div class="scroll"><table>{"".join(lines)}</table></div>')
 
     def bars(self, counts: Mapping[str, int]) -> None:
-        """A horizontal bar for each count, its label before and its number behind."""
+        """A horizontal bar for each count, its label before it and its number after it."""
         most = max(1, *counts.values())
         cells = "".join(
             f'<span>{escape(label)}</span><i style="width:{100 * count / most:.1f}%"></i>'
@@ -93,7 +93,7 @@ class Page:
         self._parts.append(f'<div class="faces">{cells}</div>')
 
     def html(self) -> str:
-        """The page; it names no other file and holds no script."""
+        """The page; it refers to no other file and contains no script."""
         policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
         body = "\n".join(self._parts)
         return (

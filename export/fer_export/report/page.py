@@ -1,4 +1,4 @@
-"""The report of an export as one HTML page: what was made, and how it was proved."""
+"""The report of an export as one HTML page: what was made, and how it was compared."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fer_export.report.html import Page
 from fer_runtime.errors import DataError
 
 if TYPE_CHECKING:
-    from fer_export.parity.checker import Verification
-    from fer_export.precision import Reduced
+    from fer_export.parity.verification import Verification
+    from fer_export.precision.reduction import Reduced
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def write(target: Path, checkpoint: Path, entries: Sequence[Entry]) -> None:
 
 def html(checkpoint: Path, entries: Sequence[Entry]) -> str:
     """The page as text; the speed of what was written is measured for it."""
-    from fer_export import formats
+    from fer_export.inspection import read_spec
     from fer_export.precision import speed
 
     page = Page(f"{checkpoint.name}: export with proof of parity")
@@ -93,8 +93,8 @@ def html(checkpoint: Path, entries: Sequence[Entry]) -> str:
         _artefact(page, entry)
     if files:
         page.heading("ModelSpec")
-        page.text("It stands inside every artefact above, each with its own verdict.")
-        spec = formats.read_spec(next(iter(files.values())))
+        page.text("Every artefact above contains it, each with its own verdict.")
+        spec = read_spec(next(iter(files.values())))
         page.code(spec.replace(parity=None).to_json())
     _environment(page)
     return page.html()
@@ -146,7 +146,7 @@ def _artefact(page: Page, entry: Entry) -> None:
     if entry.path is None:
         return
     found = inspection.inspect(entry.path)
-    page.heading("What the file holds", 3)
+    page.heading("What the file contains", 3)
     page.table(
         [["kind", found.kind], *([k, text.plain(v) or "none"] for k, v in found.facts.items())]
     )

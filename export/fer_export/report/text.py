@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from fer_export.inspection import Inspection
-from fer_export.parity.checker import Verification
-from fer_export.precision import Reduced
+if TYPE_CHECKING:
+    from fer_export.inspection import Inspection
+    from fer_export.parity.verification import Verification
+    from fer_export.precision.reduction import Reduced
 
 SHOWN_CHANGES = 10
 
 
 def parity_table(verification: Verification, title: str) -> RenderableType:
-    """The verdict and its figures, what a precision costs, and the first labels that changed."""
+    """The verdict and its figures, what a precision costs, and the first changed labels."""
     report = verification.report
     verdict = Text("PASSED", "bold green") if report else Text("FAILED", "bold red")
     table = Table("figure", "value", "allowed", title=title, title_justify="left")
@@ -57,7 +60,7 @@ def _precisions_table(reduced: Reduced) -> Table:
 
 
 def precision_rows(reduced: Reduced) -> list[list[str]]:
-    """fp32 and the other precision, one beside the other: a title and a cell for each."""
+    """fp32 and the other precision side by side: a title and a cell for each."""
     figures, speed, names = reduced.figures, reduced.speed, list(reduced.bytes)
     rows = [
         ["file", *(f"{size:,} bytes" for size in reduced.bytes.values())],
@@ -80,13 +83,13 @@ def precision_rows(reduced: Reduced) -> list[list[str]]:
 
 
 def remarks(reduced: Reduced) -> list[str]:
-    """What is worth a sentence: the speed if it is no gain, and what quantising had to spare."""
+    """What to note: the speed against fp32, how int8 was calibrated, how close fp16 came."""
     lines = []
     (first, before), (name, after) = reduced.speed.items()
     if after <= before:
         lines.append(
             f"{name} is not faster than {first} on this machine ({after / before:.2f} times its "
-            "speed); what is gained is the size of the file."
+            "speed); only the file is smaller."
         )
     else:
         lines.append(f"{name} runs at {after / before:.2f} times the speed of {first} here.")
@@ -99,8 +102,8 @@ def remarks(reduced: Reduced) -> list[str]:
         )
     if reduced.largest_intermediate is not None:
         lines.append(
-            f"The largest fp32 intermediate is {reduced.largest_intermediate:,.0f}; fp16 holds up "
-            "to 65,504."
+            f"The largest fp32 intermediate is {reduced.largest_intermediate:,.0f}; fp16 goes "
+            "up to 65,504."
         )
     return lines
 

@@ -153,7 +153,7 @@ def noise(path: Path, marker: Path) -> None:
 
 
 def graph(path: Path, location: str | None = None, dims: tuple[int, ...] = (4, 7)) -> None:
-    """An ONNX graph whose weight lies elsewhere, or is not as large as it says."""
+    """An ONNX graph whose weight is in another file, or is not as large as declared."""
     weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims)
     if location is None:
         weight.raw_data = bytes(16)

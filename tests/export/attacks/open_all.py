@@ -1,7 +1,7 @@
-"""Opens every file of a folder by every door: `python open_all.py FOLDER CHECKPOINT`.
+"""Opens every file of a folder in every way: `python open_all.py FOLDER CHECKPOINT`.
 
 One line of JSON per file and door: how it ended, in which words, how long it took, and by how many
-bytes the process had grown at most. Run as a process of its own, which tells that growth.
+bytes the process had grown at most. Run it in a separate process, so that growth can be measured.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main(folder: Path, checkpoint: Path) -> None:
     doors: dict[str, Callable[[Path], object]] = {
         "inspect": inspection.inspect,
         "load": loading.load,
-        "load as foreign": lambda path: loading.load(path, description),
+        "load with a description": lambda path: loading.load(path, description),
         "verify": lambda path: verify(checkpoint, path),
         "run": lambda path: Session.open(path, provider="cpu"),
         "run with a spec": lambda path: Session.open(path, provider="cpu", spec=SPEC),
