@@ -39,8 +39,8 @@ def runtime_imports(node: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     if isinstance(node, ast.Import | ast.ImportFrom):
         yield node
     elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        for child in node.orelse:
-            yield from runtime_imports(child)
+        for statement in node.orelse:
+            yield from runtime_imports(statement)
     else:
         for child in ast.iter_child_nodes(node):
             yield from runtime_imports(child)

@@ -41,8 +41,8 @@ def test_a_model_is_the_one_that_onnx_makes() -> None:
     graph = helper.make_graph(
         [helper.make_node(op, ins, outs, **named) for op, ins, outs, named in NODES],
         "tiny",
-        [helper.make_tensor_value_info(*entry) for entry in INPUTS],  # type: ignore[arg-type]
-        [helper.make_tensor_value_info(*entry) for entry in OUTPUTS],  # type: ignore[arg-type]
+        [helper.make_tensor_value_info(*entry) for entry in INPUTS],
+        [helper.make_tensor_value_info(*entry) for entry in OUTPUTS],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in WEIGHTS.items()],
     )
     expected = helper.make_model(
