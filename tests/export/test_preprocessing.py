@@ -393,7 +393,7 @@ def completed(description: ModelDescription | None = None, **options: str) -> di
          {"size": (224, 224), "resize_mode": "pad", "interpolation": "bilinear"}),
     ],
 )  # fmt: skip
-def test_options_become_fields(options: dict[str, str], expected: dict[str, Any]) -> None:
+def test_options_become_fields(options: dict[str, Any], expected: dict[str, Any]) -> None:
     assert completed(**options) == expected
 
 
@@ -414,7 +414,7 @@ def test_an_explicit_option_overrides_a_preset() -> None:
         ({"crop": "224"}, "pass --resize-to too"),
     ],
 )
-def test_a_size_that_cannot_be_read_is_refused(options: dict[str, str], said: str) -> None:
+def test_a_size_that_cannot_be_read_is_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(typer.BadParameter, match=said):
         completed(**options)
 

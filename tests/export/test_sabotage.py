@@ -76,7 +76,7 @@ def test_bisect_names_the_module_of_the_scaled_weight(
 def test_bisect_of_a_program_names_the_module(exported: Artefacts, tmp_path: Path) -> None:
     loaded = loading.load(exported.checkpoint)
     with torch.no_grad():
-        loaded.net.get_submodule("4.body.0").weight.mul_(1.01)
+        loaded.net.get_parameter("4.body.0.weight").mul_(1.01)
     target = tmp_path / "model.pt2"
     to_exported_program.convert(loaded.deployable(), inspection.read_spec(exported.pt2), target)
     failures = verify(exported.checkpoint, target, ExportOptions(bisect=True)).report.failures
@@ -146,7 +146,7 @@ def test_artefact_with_batchnorm_in_training_mode_is_bisected(
     target = tmp_path / "model.pt2"
     with monkeypatch.context() as patched:
         patched.setattr(models.Deployable, "eval", lambda self: self)
-        deployable.net[1].train()
+        deployable.net.get_submodule("1").train()
         to_exported_program.convert(deployable, inspection.read_spec(exported.pt2), target)
     failures = verify(exported.checkpoint, target, ExportOptions(bisect=True)).report.failures
     assert any(

@@ -197,9 +197,12 @@ def test_a_checkpoint_is_read_once(
 ) -> None:
     read: list[object] = []
     original = torch.load
-    monkeypatch.setattr(
-        torch, "load", lambda path, **more: read.append(path) or original(path, **more)
-    )
+
+    def counted(path: Any, **more: Any) -> Any:
+        read.append(path)
+        return original(path, **more)
+
+    monkeypatch.setattr(torch, "load", counted)
     loading.load(exported.checkpoint)
     assert read == [exported.checkpoint]
 

@@ -217,7 +217,7 @@ def test_orientation_equals_pillow(orientation: int, file_format: str, channels:
     data = encode(image, file_format, exif=with_orientation(orientation))
     expected = pillow(data, channels)
     assert expected.shape[1:] == ((40, 24) if orientation >= 5 else (24, 40))
-    found = images.load(data, fit(*expected.shape[1:], channels))
+    found = images.load(data, fit(expected.shape[1], expected.shape[2], channels))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -322,7 +322,7 @@ def test_array_views_with_any_strides_are_taken() -> None:
     ]
     for view in views:
         for channels in (1, 3):
-            for spec in (fit(*view.shape[:2], channels), fit(7, 7, channels)):
+            for spec in (fit(view.shape[0], view.shape[1], channels), fit(7, 7, channels)):
                 found = images.load(view, spec)
                 np.testing.assert_array_equal(found, images.load(view.copy(), spec))
                 assert found.flags.c_contiguous

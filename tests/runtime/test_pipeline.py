@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -217,7 +218,7 @@ def test_what_was_read_before_the_source_failed_is_not_lost(
 
 
 def test_paths_and_arrays_are_items_too(tiny_session: Session, items: list[Item]) -> None:
-    mixed = [items[1].path, Path(items[2].path), np.zeros((9, 9), np.uint8), items[3]]
+    mixed: list[Any] = [items[1].path, Path(items[2].path), np.zeros((9, 9), np.uint8), items[3]]
     (rows,) = Pipeline(tiny_session, workers=1).run(mixed)
     assert [row.name for row in rows] == [items[1].path, items[2].path, "image 2", "name of 3"]
     assert all(row.error is None for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -129,7 +130,7 @@ def test_cuda_that_cannot_run_is_refused_before_a_session_is_made(pretend: Prete
 
 
 def test_cpu_never_looks_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> list[str]:
+    def fail() -> Any:
         raise AssertionError("diagnosed")
 
     entry = replace(providers.PROVIDERS["cuda"], diagnose=fail)

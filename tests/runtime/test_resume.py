@@ -45,7 +45,7 @@ def test_cut_at_any_byte_the_whole_rows_stay(tmp_path: Path, ending: str) -> Non
     seen = set()
     for keep in (*range(0, len(content), 7), len(content)):
         partial.write_bytes(content[:keep])
-        finished = sink_of(ending).repair(partial)
+        finished = sink_of(ending).repair(partial)  # type: ignore[attr-defined]
         kept = partial.read_bytes()
         assert content.startswith(kept) and len(content[:keep]) - len(kept) < 200
         assert finished.rows == 0 or finished.last == row(finished.rows - 1).name

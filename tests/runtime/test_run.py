@@ -192,7 +192,7 @@ def test_rows_are_the_records_of_a_table(classifier: Classifier, faces: Pixels) 
     names = columns(classifier.spec.labels)
     assert list(good) == list(bad) == list(names) and len(good) == len(names)
     assert good["path"] == "image 0" and good["label"] == good.label
-    assert good["probability"] == max(good[label] for label in classifier.spec.labels)
+    assert good["probability"] == max(float(str(good[label])) for label in classifier.spec.labels)
     assert dict(bad) == dict.fromkeys(names) | {"path": "image 1", "error": bad.error}
     with pytest.raises(KeyError):
         good["nonsense"]

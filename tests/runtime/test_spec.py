@@ -46,10 +46,10 @@ RESIZE_TO: dict[str, st.SearchStrategy[Any]] = {
 @st.composite
 def input_specs(draw: st.DrawFn) -> InputSpec:
     channels = draw(st.sampled_from([1, 3]))
-    dtype = draw(st.sampled_from(["uint8", "float32"]))
+    dtype: Any = draw(st.sampled_from(["uint8", "float32"]))
     low = draw(st.floats(-1e6, 1e6))
-    mode = draw(st.sampled_from(["stretch", "crop", "pad", "short", "long"]))
-    per_channel = {"min_size": channels, "max_size": channels}
+    mode: Any = draw(st.sampled_from(["stretch", "crop", "pad", "short", "long"]))
+    per_channel: Any = {"min_size": channels, "max_size": channels}
     return InputSpec(
         height=draw(st.integers(1, 16384)),
         width=draw(st.integers(1, 16384)),

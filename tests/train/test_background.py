@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -179,7 +180,7 @@ def ink(path: Path) -> float:
 def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run.best.parent
     assert ink(folder / "curves.png") > 0.02 and ink(folder / "confusion.png") > 0.05
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     plots.curves(run.history, folder / "again.png")
     losses, scores = kept[0].axes
@@ -192,7 +193,7 @@ def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.Mo
 def test_background_d6_pictures_with_true_and_predicted_class(
     run: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     found = run.evaluation
     faces = np.zeros((len(found.targets), 1, 8, 8), np.uint8)

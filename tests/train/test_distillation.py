@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -142,7 +143,8 @@ def test_wrong_teachers_are_named(teacher: FitResult, dataset: Path, tmp_path: P
         (teacher.best, {"image_size": 40}, DataError, "takes other inputs"),
         (tmp_path / "none.pt", {}, ModelFileError, "does not exist"),
     ):
-        recipe = Recipe(**{**small, **changes}, teacher=str(path))
+        options: dict[str, Any] = {**small, **changes}
+        recipe = Recipe(**options, teacher=str(path))
         with pytest.raises(kind, match=message):
             fit(dataset, tmp_path / "run", recipe, RunOptions(show=False))
         assert not (tmp_path / "run").exists()

@@ -32,9 +32,8 @@ def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> N
         6**2 * (9 * 64 * 64 + 9 * 64 * 128 + 64 * 128),
     ]
     assert models.multiply_adds(net, grey) == 48**2 * 9 * 32 + sum(stages) + 128 * 7
-    assert [b.body[0].out_channels for b in net if isinstance(b, models.ResidualBlock)] == [
-        16, 32, 64,
-    ]  # fmt: skip
+    blocks = [each for each in net.children() if isinstance(each, models.ResidualBlock)]
+    assert [block.body[0].out_channels for block in blocks] == [16, 32, 64]
 
 
 @pytest.mark.parametrize("architecture", sorted(models.ARCHITECTURES))
@@ -227,7 +226,7 @@ def test_depthwise_convolutions_alone_stay_in_fp32() -> None:
     # Averaged weights (--ema) are those of a copy.
     other = copy.deepcopy(net)
     with torch.no_grad():
-        other[1].weight.zero_()
-        other[1].bias.zero_()
+        other.get_parameter("1.weight").zero_()
+        other.get_parameter("1.bias").zero_()
         assert torch.equal(other[:2](images), torch.zeros(2, 8, 5, 5))
     assert not torch.equal(net[:2](images), torch.zeros(2, 8, 5, 5))
