@@ -86,7 +86,7 @@ def test_background_a2_mean_of_the_wrong_length_is_named(dataset: Path, tmp_path
         fit(dataset, tmp_path / "run", small(channels=3, mean="0.5,0.5"))
     with pytest.raises(ModelSpecError, match=r"std.*3.*1"):
         fit(dataset, tmp_path / "run", small(std="0.5,0.5,0.5"))
-    with pytest.raises(DataError, match=r"mean is 'half'; say one number per channel"):
+    with pytest.raises(DataError, match=r"mean is 'half'; give one number per channel"):
         small(mean="half")
     assert not (tmp_path / "run").exists()
 
@@ -124,10 +124,12 @@ def test_background_a3_wrong_class_count_or_batch_is_refused_by_name(grey: Input
 
 
 def test_background_b5_presets_and_single_strengths() -> None:
-    chosen = Recipe(augment="none", rotate=5, jitter=0.1, erase=0.3).augmentation
-    assert (chosen.rotate, chosen.jitter, chosen.erase, chosen.flip) == (5, 0.1, 0.3, False)
-    assert Recipe(augment="strong", erase=0.0).augmentation.erase == 0
-    assert Recipe(augment="strong").augmentation.erase > 0
+    chosen = Recipe(
+        augment="none", **{"rotate": 5, "jitter": 0.1, "erase": 0.3}
+    ).augmentation.strengths
+    assert [chosen[name] for name in ("rotate", "jitter", "erase", "flip")] == [5, 0.1, 0.3, False]
+    assert Recipe(augment="strong", erase=0.0).augmentation.strengths["erase"] == 0
+    assert Recipe(augment="strong").augmentation.strengths["erase"] > 0
 
 
 def test_background_b7_dropout_and_learning_rate_reach_the_net(grey: InputSpec) -> None:
@@ -215,9 +217,9 @@ def test_background_e2_weight_decay_spares_norms_and_biases(grey: InputSpec) -> 
 
 
 def _decay_by_shape(module: FerModule) -> dict[bool, set[float]]:
-    from fer_train.module import OPTIMIZERS, _parameter_groups
+    from fer_train.optimizers import OPTIMIZERS, parameter_groups
 
-    optimizer = OPTIMIZERS["sgd"](_parameter_groups(module, module.recipe), module.recipe)
+    optimizer = OPTIMIZERS["sgd"](parameter_groups(module, module.recipe), module.recipe)
     found: dict[bool, set[float]] = {True: set(), False: set()}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -256,8 +258,8 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) 
     finished = torch.load(output / "last.pt", weights_only=True)["epoch"] + 1
     assert json.loads((output / "metrics.json").read_text("utf-8"))["metrics"]["count"] == 70
     chosen = Recipe(architecture="simple_cnn", width=8, batch_size=20, epochs=100_000)
-    leg = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
-    result = fit(dataset, output, chosen, leg)
+    options = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
+    result = fit(dataset, output, chosen, options)
     assert result is not None and len(result.history) == finished + 1
 
 

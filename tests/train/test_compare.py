@@ -112,7 +112,7 @@ def test_resume_keeps_what_is_done_and_adds_settings(
     before = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
     best = tmp_path / "runs" / "lr=0.01" / "seed-0" / "best.pt"
     stamp = best.stat().st_mtime_ns
-    with pytest.raises(DataError, match="say --resume"):
+    with pytest.raises(DataError, match="pass --resume"):
         comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
     after = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01,0.02"], [0], resume=True)
     assert best.stat().st_mtime_ns == stamp

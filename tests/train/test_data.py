@@ -1,4 +1,4 @@
-"""Data sets are read as they are downloaded, and what is wrong with one is named."""
+"""Data sets are read as they are downloaded, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fer_runtime import images
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
 from fer_train import data, splits
-from fer_train.samplers import EpochBatches
+from fer_train.batches import EpochBatches
 
 
 @pytest.fixture
@@ -75,15 +75,17 @@ def test_csv_without_a_split_is_none(csv_file: Path, grey: InputSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "no column 'emotion'"),
+        ("a,b\n1,2\n", "no column 'pixels'"),
+        ("emotion,pixels\n1,0\n", "line 2: Usage is ''.*columns of a training set are emotion"),
         ("emotion,pixels,Usage\n9,0 0 0 0,Training\n", "line 2: emotion is '9'"),
-        ("emotion,pixels,Usage\n1,0 0 0,Training\n", "3 pixels make no square"),
+        ("emotion,pixels,Usage\n1,0 0 0,Training\n", "line 2: 3 pixels are not a square image"),
         ("emotion,pixels,Usage\n1,0,training\n", "line 2: Usage is 'training'"),
         ("emotion,pixels,Usage\n1,0,Training\n3,1 2\n", "line 3: Usage is ''"),
         ("Usage,emotion,pixels\nTraining\n", "line 2: emotion is ''"),
         ("emotion,pixels,Usage\n1,0,Training\n", "has no train image of angry"),
-        ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "numbers from 0 to 255"),
+        ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "line 2: .*numbers from 0 to 255"),
         ("emotion,pixels,Usage\n1,a b c d,Training\n", "numbers from 0 to 255"),
+        ("emotion,pixels,Usage\n\n1,a,Training\n", "line 3: "),
     ],
 )
 def test_broken_csv_is_named(tmp_path: Path, grey: InputSpec, text: str, message: str) -> None:
@@ -96,7 +98,7 @@ def test_broken_csv_is_named(tmp_path: Path, grey: InputSpec, text: str, message
 def test_empty_class_is_named(tmp_path: Path, grey: InputSpec) -> None:
     for label in ("happy", "sad"):
         (tmp_path / "train" / label).mkdir(parents=True)
-    with pytest.raises(DataError, match="happy holds no image"):
+    with pytest.raises(DataError, match="happy contains no image"):
         data.load_split(tmp_path, "train", grey, data.labels_of(tmp_path))
 
 
@@ -105,12 +107,12 @@ def test_missing_class_folder_is_named(dataset: Path, grey: InputSpec) -> None:
         data.load_split(dataset, "validation", grey, (*data.labels_of(dataset), "bored"))
 
 
-def test_name_that_is_no_text_is_refused_before_training(tmp_path: Path, grey: InputSpec) -> None:
+def test_name_that_is_not_text_is_refused_before_training(tmp_path: Path, grey: InputSpec) -> None:
     for label in ("happy", "sad"):
         (tmp_path / "train" / label).mkdir(parents=True)
         (tmp_path / "train" / label / "a.jpg").touch()
     (tmp_path / "train" / "sad" / "b\udcff.jpg").touch()
-    with pytest.raises(DataError, match=r"b\\udcff\.jpg' in .* has a name that is no text"):
+    with pytest.raises(DataError, match=r"b\\udcff\.jpg' in .* has a name that is not text"):
         data.load_split(tmp_path, "train", grey, ("happy", "sad"))
 
 

@@ -23,9 +23,9 @@ from fer_train.recipe import Recipe
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
 
 
-def fit(root: Path, output: Path, chosen: Recipe, **leg: Any) -> FitResult:
+def fit(root: Path, output: Path, chosen: Recipe, **options: Any) -> FitResult:
     """A run in this process, which therefore has a result."""
-    result = fitting.fit(root, output, chosen, RunOptions(**{"show": False, **leg}))
+    result = fitting.fit(root, output, chosen, RunOptions(**{"show": False, **options}))
     assert result is not None
     return result
 
@@ -133,7 +133,9 @@ fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, fit.RunOptions(sh
 
 def test_run_is_never_overwritten(run: FitResult, dataset: Path) -> None:
     before = run.best.read_bytes()
-    with pytest.raises(DataError, match="holds a run already"):
+    with pytest.raises(
+        DataError, match="contains a run already; pass --resume to continue it, --overwrite"
+    ):
         fit(dataset, run.best.parent, recipe())
     assert run.best.read_bytes() == before
 
@@ -160,7 +162,7 @@ def test_made_and_saved_split_exclude_one_another() -> None:
         recipe(split="0.8", split_file="split.csv")
 
 
-def test_time_limit_ends_a_leg_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
+def test_time_limit_stops_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
     recipe_of_many = recipe(epochs=1000)
     result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3))
     first = len(result.history)

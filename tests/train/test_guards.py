@@ -165,9 +165,10 @@ def test_other_histories_are_no_overfitting(train: list[float], validation: list
     assert guards.overfitting(history(train, validation)) is None
 
 
-def test_run_that_was_still_improving_is_told_so() -> None:
+def test_run_that_was_still_improving_is_named() -> None:
     rows = history([1.8, 1.4, 1.1], [1.7, 1.4, 1.3])
     assert guards.remarks(rows, 3, 3) == [
-        "Still improving in its last epoch: more --epochs may help."
+        "Still improving in its last epoch: more epochs may help; continue with --resume "
+        "--epochs 6."
     ]
     assert guards.remarks(rows, 2, 3) == []

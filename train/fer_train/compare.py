@@ -31,6 +31,7 @@ from fer_train import data, fit, models
 from fer_train.callbacks import BEST, LAST
 from fer_train.outcomes import OUTCOME, RECORD, Comparison, Outcome, slug
 from fer_train.recipe import Recipe
+from fer_train.resuming import plain
 
 DATA_FIELDS = (
     "split", "stratify", "split_seed", "split_file", "image_size", "channels", "mean", "std",
@@ -98,7 +99,7 @@ def compare(
         machine = torch.cuda.get_device_name()
     comparison = Comparison(
         command=command,
-        recipe=json.loads(json.dumps(recipe.to_dict())),
+        recipe=plain(recipe.to_dict()),
         dataset=root.name,
         dataset_sha256=first.dataset_sha256,
         machine=machine,
@@ -113,8 +114,8 @@ def compare(
         folder = output / slug(changes) / f"seed-{chosen.seed}"
         outcome = _finished(folder) if resume else None
         if outcome is None:
-            leg = fit.RunOptions(resume=_can_go_on(folder), threads=threads, show=show)
-            outcome = _run(reader, folder, changes, chosen, leg)
+            options = fit.RunOptions(resume=_can_resume(folder), threads=threads, show=show)
+            outcome = _run(reader, folder, changes, chosen, options)
         outcomes.append(outcome)
         comparison = replace(comparison, outcomes=tuple(outcomes))
         _write(output, comparison)
@@ -138,14 +139,18 @@ class _Reader:
 
 
 def _run(
-    reader: _Reader, folder: Path, changes: Mapping[str, Any], recipe: Recipe, leg: fit.RunOptions
+    reader: _Reader,
+    folder: Path,
+    changes: Mapping[str, Any],
+    recipe: Recipe,
+    options: fit.RunOptions,
 ) -> Outcome:
     """One run; what is wrong with it becomes its outcome, unless it is the data."""
     outcome = Outcome(settings=changes, seed=recipe.seed, figures={})
     prepared = None
     try:
         prepared = reader(recipe)
-        result = fit.run(prepared, folder, recipe, leg)
+        result = fit.run(prepared, folder, recipe, options)
         assert result is not None
         if result.interrupted:
             raise KeyboardInterrupt
@@ -187,7 +192,7 @@ def _finished(folder: Path) -> Outcome | None:
     return None if outcome.retry else outcome
 
 
-def _can_go_on(folder: Path) -> bool:
+def _can_resume(folder: Path) -> bool:
     """Whether a broken-off run can be resumed; one without a finished epoch is cleared away."""
     if (folder / LAST).exists():
         return True
@@ -204,13 +209,14 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
         raise DataError(
             f"{output} holds a comparison already; say --resume, or choose another --output."
         )
-    before = Comparison.load(record).recipe
-    now = json.loads(json.dumps(recipe.to_dict()))
-    changed = [name for name in now if before.get(name) != now[name] and name != "seed"]
+    # A field that was added later had its default.
+    before = {**plain(Recipe().to_dict()), **Comparison.load(record).recipe}
+    now = plain(recipe.to_dict())
+    changed = [name for name in now if before[name] != now[name] and name != "seed"]
     if changed:
         raise DataError(
             f"The comparison in {output} was made with another {changed[0]} "
-            f"({before.get(changed[0])!r}); resume it with the same options."
+            f"({before[changed[0]]!r}); resume it with the same options."
         )
 
 

@@ -16,6 +16,7 @@ from fer_runtime.hashing import file_sha256
 from fer_train import data, splits
 from fer_train.checkpoint import Checkpoint
 from fer_train.models import Deployable
+from fer_train.recipe import SPLITS
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def load_split(
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
     """
-    if split not in data.SPLITS:
-        raise DataError(f"There is no split {split!r}; they are {', '.join(data.SPLITS)}.")
+    if split not in SPLITS:
+        raise DataError(f"There is no split {split!r}; they are {', '.join(SPLITS)}.")
     spec = checkpoint.spec
 
     def load(name: str) -> data.Split | None:

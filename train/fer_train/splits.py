@@ -23,7 +23,8 @@ import torch
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
 from fer_train import data
-from fer_train.data import SPLITS, Progress, Split
+from fer_train.data import Progress, Split
+from fer_train.recipe import SPLITS
 
 DEFAULT_FRACTIONS = (0.8, 0.2)
 FILE = "split.csv"
@@ -102,7 +103,7 @@ def load_training_data(
     if plan.file:
         made_here = tuple(name for name in set(read(plan.file).values()) if name != "train")
     for name in made_here:
-        if data.holds(root, name):
+        if data.has(root, name):
             raise DataError(
                 f"{root} has a {name} split of its own, which a made split would replace. Leave "
                 f"--split and --split-file away, or cut its training images alone: --data "

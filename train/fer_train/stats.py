@@ -21,6 +21,8 @@ from fer_runtime import images
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.spec import InputSpec
 from fer_train import data, fer2013
+from fer_train.folders import image_files, split_folder
+from fer_train.recipe import SPLITS
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def measure(
     )  # fmt: skip
     labels = data.labels_of(root)
     tallies = {}
-    for split in data.SPLITS:
+    for split in SPLITS:
         entries = list(_entries(root, split, labels))
         if entries:
             tallies[split] = _tally(entries, spec, progress)
@@ -117,12 +119,12 @@ def _entries(
     if root.is_file():
         yield from fer2013.entries(root, split)
         return
-    folder = data.split_folder(root, split)
+    folder = split_folder(root, split)
     if folder is None:
         return
     for label in labels:
-        for path in sorted((folder / label).rglob("*")):
-            if path.suffix.lower() in images.EXTENSIONS:
+        if (folder / label).is_dir():
+            for path in image_files(folder / label):
                 yield str(path.relative_to(root)), label, path
 
 
