@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 
 from fer_runtime import images
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
-from fer_train import data, splits
+from fer_train import data, splits, stats
 from fer_train.batches import EpochBatches
 
 
@@ -187,8 +189,6 @@ def test_mean_and_std_are_those_of_the_pixels(dataset: Path, colour: InputSpec) 
 
 
 def test_hash_of_a_data_set_depends_on_content_only(dataset: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(dataset, copy)
     assert data.sha256(copy) == data.sha256(dataset)
@@ -217,3 +217,37 @@ def test_balanced_batches_show_the_classes_equally_often() -> None:
     frequent = batches[targets[batches] == 0]
     assert len(frequent.unique()) == len(frequent)
     assert len(batches[targets[batches] == 2].unique()) == 10
+
+
+def test_files_that_macos_leaves_beside_images_are_skipped(
+    dataset: Path, tmp_path: Path, grey: InputSpec
+) -> None:
+    root = tmp_path / "faces"
+    shutil.copytree(dataset, root)
+    before = data.sha256(root)
+    (root / "train" / "sad" / "._sad_00001.jpg").write_bytes(b"\0\5\x16\7")
+    (root / "train" / "sad" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    split = data.load_split(root, "train", grey, data.labels_of(root))
+    assert split is not None and len(split) == 140
+    assert data.sha256(root) == before
+    assert stats.measure(root).splits["train"].unreadable == []
+
+
+def test_images_come_in_the_order_of_their_sorted_paths(tmp_path: Path, grey: InputSpec) -> None:
+    """Seeds refer to this order: that of `sorted(folder.rglob("*"))`."""
+    names = ["b.jpg", "a/z.jpg", "a.jpg", "a-b/1.png", "B/9.jpg", "a/b/c.jpg", "a/b.JPG", "ä.bmp"]
+    pixels = np.zeros((8, 8, 1), np.uint8)
+    for label in ("happy", "sad"):
+        for name in names:
+            path = tmp_path / "train" / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(simplejpeg.encode_jpeg(pixels, 90, "GRAY", "Gray"))
+    split = data.load_split(tmp_path, "train", grey, ("happy", "sad"))
+    assert split is not None
+    expected = [
+        str(path.relative_to(tmp_path))
+        for label in ("happy", "sad")
+        for path in sorted((tmp_path / "train" / label).rglob("*"))
+        if path.is_file()
+    ]
+    assert list(split.names) == expected and len(expected) == 16

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from fer_bench import artefacts
 from fer_runtime.errors import TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import guards, models
+from fer_train.evaluate import Evaluation
 from fer_train.fit import RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
@@ -172,3 +174,28 @@ def test_run_that_was_still_improving_is_named() -> None:
         "--epochs 6."
     ]
     assert guards.remarks(rows, 2, 3) == []
+
+
+def test_class_that_is_never_recognised_is_named() -> None:
+    """Rows are true, columns predicted: two of three images of b go to a, none is right."""
+    targets = np.array([0, 0, 1, 1, 1, 2])
+    predicted = np.array([0, 1, 0, 0, 2, 2])
+    found = Evaluation(
+        "validation", ("a", "b", "c", "d"), np.eye(4, dtype="f4")[predicted], targets
+    )
+    (remark,) = guards.missed_classes(found)
+    assert remark.startswith("Recall 0: no image of b (3) was recognised. Try --sampler balanced")
+    right = Evaluation("validation", ("a", "b"), np.eye(2, dtype="f4"), np.array([0, 1]))
+    assert guards.missed_classes(right) == []
+
+
+def test_run_that_misses_a_class_ends_with_a_remark(dataset: Path, tmp_path: Path) -> None:
+    chosen = Recipe(
+        architecture="simple_cnn", width=8, epochs=1, batch_size=20, lr=1e-9, scheduler="none"
+    )
+    result = fit(dataset, tmp_path / "run", chosen, RunOptions(show=False))
+    assert result is not None
+    (remark,) = result.remarks
+    assert remark.startswith("Recall 0: no image of ")
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert written["remarks"] == [remark]

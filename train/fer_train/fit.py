@@ -156,6 +156,14 @@ def run(
     except OSError as error:
         raise DataError(f"{output} cannot be made: {error.strerror}") from None
     trainer = assemble.trainer(recipe, recorder, options, prepared.data)
+    share = Share(trainer.global_rank, trainer.world_size)
+    loaders = (
+        data.train_loader(
+            prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
+        ),
+        data.evaluation_loader(prepared.data.validation, share=share),
+    )
+    # From here on nothing that is wrong with the recipe or the data can stop the run.
     if trainer.is_global_zero:
         if options.overwrite:
             outputs.remove(output)
@@ -163,14 +171,10 @@ def run(
             splits.write(output / splits.FILE, prepared.data.made)
         if resumed and resumed.restarts_now and options.show:
             say(_restart_line(recipe, resumed))
-    share = Share(trainer.global_rank, trainer.world_size)
     with assemble.interrupts(trainer):
         trainer.fit(
             module,
-            data.train_loader(
-                prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
-            ),
-            data.evaluation_loader(prepared.data.validation, share=share),
+            *loaders,
             ckpt_path=output / LAST if resumed else None,
             weights_only=True if resumed else None,
         )
