@@ -1,4 +1,4 @@
-"""The notes of five teams, row by row: each works through `fer-train`, stands in its help, and has
+"""The notes of five teams, row by row: each works through `fer-train`, is in its help, and has
 a test that names it. Rows with a module of their own are tested there; the rest are here."""
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def test_every_row_has_a_test_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_stands_in_the_help(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_is_in_the_help(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     command, *options = OPTIONS[row].split()
     outcome = CliRunner().invoke(app, [command, "--help"])
@@ -91,7 +91,7 @@ def test_background_a2_mean_of_the_wrong_length_is_named(dataset: Path, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-def test_given_mean_and_std_stand_in_the_spec(dataset: Path, tmp_path: Path) -> None:
+def test_given_mean_and_std_are_in_the_spec(dataset: Path, tmp_path: Path) -> None:
     result = fit(dataset, tmp_path, small(epochs=1, mean="0.4", std="0.3"), RunOptions(show=False))
     assert result is not None
     found = checkpoint.load(result.best).spec.input
@@ -277,7 +277,7 @@ def test_a_folder_is_made_only_when_the_data_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_unreadable_images_stop_a_run_or_are_left_out(
+def test_unreadable_images_stop_a_run_or_are_skipped(
     dataset: Path, tmp_path: Path, skip: bool
 ) -> None:
     import shutil

@@ -1,4 +1,4 @@
-"""Several processes train one net: `--devices` on one machine, `--nodes` over machines."""
+"""Several processes train one model: `--devices` on one machine, `--nodes` over machines."""
 
 from __future__ import annotations
 

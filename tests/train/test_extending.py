@@ -201,7 +201,7 @@ def test_logger_that_is_not_installed_is_named_before_anything_is_read(
 
 
 def test_command_line_follows_its_own_advice(dataset: Path, tmp_path: Path) -> None:
-    """Train, be told to train longer, and do so; then replace the run."""
+    """Train, train longer as advised, then replace the run."""
     output = tmp_path / "run"
     command = [
         sys.executable, "-m", "fer_train", "fit", "--data", str(dataset), "--output", str(output),

@@ -1,4 +1,4 @@
-"""A run that can come to nothing is stopped with its cause; overfitting is said in words."""
+"""A run that cannot succeed is stopped with its cause; overfitting is named in a remark."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_background_c1_learning_rate_of_ten_stops_within_two_epochs(
 
 
 def test_epochs_before_the_stop_are_kept(dataset: Path, tmp_path: Path) -> None:
-    """With a learning rate of nothing the net predicts what it predicted at first: one class."""
+    """With a learning rate of nothing the model predicts what it predicted at first: one class."""
     chosen = Recipe(
         architecture="simple_cnn", activation="sigmoid", batch_norm=False, epochs=9,
         batch_size=20, lr=1e-9, scheduler="none",
@@ -126,7 +126,9 @@ def test_cause_of_a_collapse_by_what_the_run_shows(
         unguarded.on_train_epoch_end(trainer, module)
 
 
-def test_collapse_is_counted_anew_after_an_epoch_with_two_classes(grey: InputSpec) -> None:
+def test_count_of_collapsed_epochs_starts_again_after_an_epoch_with_two_classes(
+    grey: InputSpec,
+) -> None:
     spec = ModelSpec(labels=artefacts.LABELS, input=grey, architecture="simple_cnn")
     net = models.build("simple_cnn", grey, 7, {"width": 8})
     module = FerModule(models.Deployable(net, spec), Recipe(), [10] * 7)
@@ -144,7 +146,7 @@ def history(train: list[float], validation: list[float]) -> list[dict[str, float
     ]
 
 
-def test_background_d3b_overfitting_is_said_in_words_with_its_epoch() -> None:
+def test_background_d3b_overfitting_is_named_with_its_epoch() -> None:
     found = history([1.8, 1.4, 1.1, 0.8, 0.5], [1.7, 1.4, 1.3, 1.4, 1.6])
     (remark,) = guards.remarks(found, best_epoch=3, epochs=5)
     assert remark.startswith(
@@ -163,7 +165,7 @@ def test_background_d3b_overfitting_is_said_in_words_with_its_epoch() -> None:
         ([1.8, 0.4], [1.7, 2.3]),  # too short to tell
     ],
 )
-def test_other_histories_are_no_overfitting(train: list[float], validation: list[float]) -> None:
+def test_other_histories_are_not_overfitting(train: list[float], validation: list[float]) -> None:
     assert guards.overfitting(history(train, validation)) is None
 
 

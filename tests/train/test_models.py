@@ -24,7 +24,7 @@ def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
 
 
 def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> None:
-    """Multiply-adds by hand: stem, three stages of two convolutions and a shortcut, head."""
+    """Multiply-adds worked out: stem, three stages of two convolutions and a shortcut, head."""
     arguments = {"stem": 32, "widths": [32, 64, 128], "hidden": [16, 32, 64]}
     net = models.build("compact_cnn", grey, 7, arguments)
     stages = [
@@ -78,8 +78,8 @@ def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
         models.build("simple_cnn", grey, 7, {"depth": 6})
 
 
-def test_deployable_by_hand() -> None:
-    """One pixel, an identity net: the logits are the normalised pixel values themselves."""
+def test_deployable_worked_out() -> None:
+    """One pixel, an identity model: the logits are the normalised pixel values themselves."""
     spec = ModelSpec(
         labels=("a", "b", "c"),
         input=InputSpec(height=1, width=1, channels=3, mean=(0.5, 0, 1), std=(0.5, 1, 2)),
@@ -182,7 +182,7 @@ def test_own_factory(grey: InputSpec, tmp_path: Path, monkeypatch: pytest.Monkey
 def test_model_of_timm_sees_the_upscaled_image(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """timm itself is no dependency of the tests: a package that has its one function stands in."""
+    """timm is not a dependency of the tests: a package with its one function replaces it."""
     seen: list[tuple[int, ...]] = []
 
     class Net(nn.Module):

@@ -1,6 +1,6 @@
 """A new entry in a table is all that a new loss, sampler, model and so on needs.
 
-Each test adds a made-up entry from outside, in a process of its own before the command line runs,
+Each test adds a made-up entry from outside, in a separate process before the command line runs,
 and uses it by name: in the help, and in a run.
 """
 

@@ -1,4 +1,4 @@
-"""PyTorch's zip archives looked at before they are read: no bombs, nothing that runs code."""
+"""PyTorch's zip archives are checked before they are read: no zip bombs, no code that runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def check_size(path: Path) -> None:
     stored = path.stat().st_size
     if unpacked > max(SMALL, MAX_GROWTH * stored):
         raise ModelFileError(
-            f"{path} has {stored:,} bytes and would unpack to {unpacked:,}: no model that PyTorch "
-            "saved is packed like this, so it is refused."
+            f"{path} has {stored:,} bytes and would unpack to {unpacked:,}. PyTorch does not "
+            "pack models like this, so it is refused."
         )
 
 
@@ -41,7 +41,7 @@ def check_program(path: Path) -> None:
     """Refuse a `.pt2` archive that would execute code when `torch.export.load` opens it.
 
     Raises:
-        ModelFileError: a pickle in it holds more than tensors and plain values, it brings compiled
+        ModelFileError: a pickle in it contains more than tensors and plain values, it has compiled
             code or script objects, or it is broken.
     """
     import torch
@@ -51,13 +51,13 @@ def check_program(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             entries = archive.namelist()
             if len(set(entries)) < len(entries):
-                # Which of the two PyTorch reads is not for us to guess.
-                raise ModelFileError(f"{path} holds an entry twice; refused.")
+                # We cannot know which of the two PyTorch reads.
+                raise ModelFileError(f"{path} contains an entry twice, so it is refused.")
             for entry in entries:
                 name = entry.partition("/")[2]
                 if name.startswith("data/aotinductor/") or "/custom_obj" in name:
                     raise ModelFileError(
-                        f"{path} brings {name}, which is executed when it is loaded; refused."
+                        f"{path} contains {name}, which would be executed on loading; refused."
                     )
             for entry in _pickles(archive):
                 torch.load(io.BytesIO(archive.read(entry)), map_location="cpu", weights_only=True)
@@ -71,7 +71,7 @@ def check_program(path: Path) -> None:
         AttributeError,
     ) as error:  # fmt: skip
         reason = str(error) or type(error).__name__
-        raise ModelFileError(f"{path} is no archive of torch.export: {reason}") from None
+        raise ModelFileError(f"{path} is not an archive of torch.export: {reason}") from None
 
 
 def _pickles(archive: zipfile.ZipFile) -> list[str]:

@@ -28,7 +28,7 @@ class EpochBatches(Sampler[torch.Tensor]):
     """Index batches of one epoch, in an order that depends only on (seed, epoch).
 
     A resumed run therefore sees what an unbroken one would have seen. A last batch that is not
-    full is dropped: BatchNorm's statistics over a handful of images hurt more than they teach. With
+    full is dropped: BatchNorm's statistics over a handful of images hurt more than they help. With
     several processes `batch_size` is that of all together, and each takes its share of every batch.
     """
 
@@ -63,7 +63,7 @@ class EpochBatches(Sampler[torch.Tensor]):
     def __iter__(self) -> Iterator[torch.Tensor]:
         order = self.order(self.targets, np.random.default_rng([self.seed, self.epoch]))
         batches = torch.from_numpy(order[: len(self) * self.batch_size])
-        # A generator, so that the epoch is looked at when the first batch is asked for: on a resume
+        # A generator, so that the epoch is read when the first batch is requested: on a resume
         # the trainer makes its iterator before it knows the epoch.
         for batch in batches.split(self.batch_size):
             yield batch[self.share.rank :: self.share.world]

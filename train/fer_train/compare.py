@@ -1,6 +1,6 @@
 """One factor (or a grid of several) varied, all else fixed, over several seeds.
 
-Every run is a folder of its own, `OUTPUT/<settings>/seed-<n>`, as `fit` writes it, with an
+Every run has its own folder, `OUTPUT/<settings>/seed-<n>`, as `fit` writes it, with an
 `outcome.json` beside; the table, the report and the picture are made from those alone.
 """
 
@@ -51,16 +51,16 @@ def settings_of(vary: Sequence[str]) -> list[dict[str, Any]]:
         name, equals, values = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise DataError(f"--vary is {text!r}; say it as dropout=0,0.3,0.5.")
+            raise DataError(f"--vary is {text!r}; write it as dropout=0,0.3,0.5.")
         if name == "seed":
             raise DataError("The seed is varied by --seeds.")
         if name in factors:
-            raise DataError(f"--vary {name} stands twice; give all its values at once.")
+            raise DataError(f"--vary {name} is given twice; give all its values at once.")
         factors[name] = [Recipe.parse(name, value.strip()) for value in values.split(",")]
         if len(set(factors[name])) < len(factors[name]):
             raise DataError(f"--vary {text} gives a value twice.")
     if not factors:
-        raise DataError("Say what to vary, as --vary dropout=0,0.3,0.5.")
+        raise DataError("Pass what to vary, as --vary dropout=0,0.3,0.5.")
     return [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
 
 
@@ -80,11 +80,27 @@ def compare(
 ) -> Comparison:
     """Train every setting with every seed and write OUTPUT/compare.{json,csv}; a failure is a row.
 
-    With `resume` finished runs are kept, a broken-off one goes on from its last epoch, and new
-    settings or seeds may be added. `report` is told each run's outcome in a line.
+    With `resume` finished runs are kept, an interrupted one continues from its last epoch, and new
+    settings or seeds may be added.
+
+    Args:
+        root: a data set, see `data`.
+        output: the folder of the comparison.
+        recipe: what all runs have in common.
+        vary: "FIELD=A,B,…"; given twice, every combination is run.
+        seeds: each setting is run with each of them.
+        command: what was typed, for the record.
+        resume: continue the comparison in `output`.
+        threads: CPU threads; default: PyTorch's.
+        progress: called as progress(done, total) while images are decoded.
+        report: called with one line for each finished run.
+        show: print the progress of each run on stderr.
+
+    Returns:
+        The settings and outcomes of all runs, as in compare.json.
 
     Raises:
-        DataError: unusable data or settings, or an `output` that holds another comparison.
+        DataError: unusable data or settings, or an `output` that contains another comparison.
     """
     settings = settings_of(vary)
     recipes = [replace(recipe, **each, seed=seed) for each in settings for seed in seeds]
@@ -193,7 +209,7 @@ def _finished(folder: Path) -> Outcome | None:
 
 
 def _can_resume(folder: Path) -> bool:
-    """Whether a broken-off run can be resumed; one without a finished epoch is cleared away."""
+    """Whether an interrupted run can be resumed; one without a finished epoch is deleted."""
     if (folder / LAST).exists():
         return True
     if (folder / BEST).exists():
@@ -207,7 +223,8 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not resume:
         raise DataError(
-            f"{output} holds a comparison already; say --resume, or choose another --output."
+            f"{output} contains a comparison already; pass --resume to continue it, or another "
+            "--output."
         )
     # A field that was added later had its default.
     before = {**plain(Recipe().to_dict()), **Comparison.load(record).recipe}

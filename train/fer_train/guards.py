@@ -18,7 +18,7 @@ from fer_train.recipe import Recipe
 ONE_CLASS = 0.995
 """Share of the predictions in one class from which a model counts as collapsed."""
 EXPLODED = 10.0
-"""A loss of so many times what guessing costs is no longer learning."""
+"""From so many times the cost of guessing on, a loss counts as exploded."""
 SMOOTHED_STEPS = 20
 MIN_RISE, MIN_FALL = 1.02, 0.98
 """Validation loss up by 2 % and training loss down by 2 % since the best epoch: overfitting."""

@@ -208,7 +208,7 @@ def depthwise_in_fp32(net: nn.Module) -> None:
     """Exempt depthwise convolutions from autocast: a CPU's gradient of them is slow in bfloat16."""
     for layer in net.modules():
         if isinstance(layer, nn.Conv2d) and layer.groups == layer.in_channels > 1:
-            # A method of this very layer, so that a copy of the net computes with its own weights.
+            # A method of this very layer, so that a copy of the model uses its own weights.
             setattr(layer, "forward", MethodType(_forward_in_fp32, layer))  # noqa: B010
 
 

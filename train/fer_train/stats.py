@@ -1,4 +1,4 @@
-"""What a data set holds before anyone trains on it: counts, sizes, broken files, duplicates.
+"""What a data set contains before anyone trains on it: counts, sizes, broken files, duplicates.
 
 Duplicates are found by the hash of a file's bytes (of a row's pixels in FER2013's CSV). FER2013's
 own test split shares images with its training split, some under another label, and what was
@@ -42,7 +42,7 @@ class SplitStats:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Images of `second` whose content also stands in `first`; some under another label."""
+    """Images of `second` whose content is also in `first`; some under another label."""
 
     first: str
     second: str
@@ -86,7 +86,13 @@ class _Tally:
 def measure(
     root: Path, *, image_size: int = 48, channels: int = 1, progress: data.Progress | None = None
 ) -> Stats:
-    """Look at every image of a data set; a broken one is listed, and is no error here.
+    """Look at every image of a data set; a broken one is listed, and does not stop the count.
+
+    Args:
+        root: a data set, see `data`.
+        image_size: side in pixels at which mean and std are taken.
+        channels: 1 (grey) or 3 (RGB).
+        progress: called as progress(done, total).
 
     Raises:
         DataError: no data set there, or no readable training image.
@@ -102,7 +108,7 @@ def measure(
         if entries:
             tallies[split] = _tally(entries, spec, progress)
     if "train" not in tallies or tallies["train"].levels is None:
-        raise DataError(f"{root} holds no readable training image.")
+        raise DataError(f"{root} contains no readable training image.")
     mean, std = data.mean_and_std_of_levels(tallies["train"].levels)
     return Stats(
         splits={name: tally.split_stats(labels) for name, tally in tallies.items()},

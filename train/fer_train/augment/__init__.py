@@ -29,7 +29,7 @@ class Mixed(NamedTuple):
 
 
 class Augmentation:
-    """Chosen augmentations with their strengths; whatever is not named is off.
+    """Chosen augmentations with their strengths; those that are not named are off.
 
         Augmentation(flip=True, rotate=10)(images, torch.Generator().manual_seed(0))
 

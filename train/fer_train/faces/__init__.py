@@ -4,7 +4,7 @@ A face is a height field (skull, brow ridge, nose, cheeks, chin) lit by one lamp
 painted in face coordinates: (0, 0) between eyes and nose, u to the right and v down, the chin of
 an average head at v = 0.95. An expression moves and creases the features by FACS action units
 (AUs). The classes overlap at low intensity, as real ones do. The faces are drawn, not learnt:
-accuracy on them says that a pipeline works and nothing about photographs of people.
+accuracy on them shows that a pipeline works, and nothing about photographs of people.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Plane = npt.NDArray[np.floating[Any]]  # float32 throughout; mypy widens float32
 
 @dataclass(frozen=True)
 class Canvas:
-    """(n, n) float32 planes: the picture, and where each of its pixels lies on the face."""
+    """(n, n) float32 planes: the picture, and where each of its pixels is on the face."""
 
     image: Plane  # 0 black to 1 white; painted in place
     x: Plane  # head coordinates: roll, position and scale undone

@@ -19,7 +19,7 @@ def paint_hair(canvas: Canvas, person: Person, rim: Plane) -> None:
     x, y, u, v = canvas.x, canvas.y, canvas.u, canvas.v
     across = np.abs(x) * (1 / person.half_width)
     line = person.hairline + person.temples * np.abs(u - person.parting) ** 2.5
-    # Brows stay visible: they tell most of the expressions.
+    # Brows stay visible: they show most of the expressions.
     line = np.minimum(line, -0.4 + 1.3 * np.maximum(across - 0.72, 0))
     frame = np.maximum(line - v, (rim - 0.97) * 0.7)
     crown = person.volume - np.sqrt(across * across + (0.98 * y) ** 2)
