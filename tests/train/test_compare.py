@@ -47,7 +47,7 @@ def test_background_d3_a_grid_is_every_combination() -> None:
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
-        ([], "Say what to vary"),
+        ([], "Pass what to vary"),
         (["dropout"], r"write it as dropout=0,0\.3,0\.5"),
         (["drop=0,1"], "has no 'drop'"),
         (["lr=0.1,fast"], "lr is 'fast'; it must be a float"),

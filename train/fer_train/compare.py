@@ -92,7 +92,7 @@ def compare(
         command: what was typed, for the record.
         resume: continue the comparison in `output`.
         threads: CPU threads; default: PyTorch's.
-        progress: called as progress(done, total) while images are decoded.
+        progress: called with (done, total) images decoded.
         report: called with one line for each finished run.
         show: print the progress of each run on stderr.
 
@@ -109,20 +109,7 @@ def compare(
     first = reader(recipes[0])  # wrong data ends here, before anything is written
     _check_data(output, first.dataset_sha256)
     output.mkdir(parents=True, exist_ok=True)
-    used = threads or torch.get_num_threads()
-    machine = f"{processor()}, {used} thread{'s' if used > 1 else ''}"
-    if torch.cuda.is_available():
-        machine = torch.cuda.get_device_name()
-    comparison = Comparison(
-        command=command,
-        recipe=plain(recipe.to_dict()),
-        dataset=root.name,
-        dataset_sha256=first.dataset_sha256,
-        machine=machine,
-        versions={name: version(name) for name in ("fer-runtime", "torch")},
-        outcomes=(),
-    )
-    outcomes: list[Outcome] = []
+    comparison = _empty(command, recipe, first, threads)
     if not (output / RECORD).exists():
         _write(output, comparison)
     for index, chosen in enumerate(recipes):
@@ -132,15 +119,35 @@ def compare(
         if outcome is None:
             options = fit.RunOptions(resume=_can_resume(folder), threads=threads, show=show)
             outcome = _run(reader, folder, changes, chosen, options)
-        outcomes.append(outcome)
-        comparison = replace(comparison, outcomes=tuple(outcomes))
+        comparison = replace(comparison, outcomes=(*comparison.outcomes, outcome))
         _write(output, comparison)
         report(f"{index + 1}/{len(recipes)}  {_line(outcome)}")
     return comparison
 
 
+def _empty(command: str, recipe: Recipe, prepared: fit.Prepared, threads: int | None) -> Comparison:
+    """A comparison without outcomes yet."""
+    return Comparison(
+        command=command,
+        recipe=plain(recipe.to_dict()),
+        dataset=prepared.dataset,
+        dataset_sha256=prepared.dataset_sha256,
+        machine=_machine(threads),
+        versions={name: version(name) for name in ("fer-runtime", "torch")},
+        outcomes=(),
+    )
+
+
+def _machine(threads: int | None) -> str:
+    """The GPU where there is one, else the processor and its threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    used = threads or torch.get_num_threads()
+    return f"{processor()}, {used} thread{'s' if used > 1 else ''}"
+
+
 class _Reader:
-    """Reads each data set that the recipes ask for once."""
+    """Reads each data set that the recipes need once."""
 
     def __init__(self, root: Path, progress: data.Progress | None) -> None:
         self.root, self.progress = root, progress
