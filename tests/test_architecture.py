@@ -29,7 +29,9 @@ THIRD_PARTY = {
 }
 EXTRAS = {"parquet": {"pyarrow"}}
 """Module of fer_runtime -> the packages of its extra."""
-RUNTIME_FOR_TRAIN = {"spec", "images", "metrics", "hashing", "page", "errors", "machine", "console"}
+RUNTIME_FOR_TRAIN = {
+    "spec", "images", "metrics", "hashing", "errors", "machine", "items", "sources", "cli", "_lazy",
+}  # fmt: skip
 TRAIN_FOR_EXPORT = {"archives", "checkpoint", "models"}
 
 
