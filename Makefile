@@ -13,13 +13,15 @@ MODEL ?=
 DEMO_EXTRAS := $(PROVIDER),train,export
 DEV_EXTRAS := $(DEMO_EXTRAS),parquet,bench,dev
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test test-lean lint types bench clean
 
 help:
 	@echo "make demo [DATA=path/to/fer2013]   train, export with parity, infer; into ./demo"
-	@echo "make demo MODEL=best.pt            the same with a net that is trained already"
+	@echo "make demo MODEL=best.pt            the same with a model that is already trained"
 	@echo "make test                          run the tests"
-	@echo "make lint types                    ruff; mypy --strict"
+	@echo "make test-lean                     run the runtime's tests without torch, with the newest"
+	@echo "                                   and the oldest dependencies that are allowed"
+	@echo "make lint types                    ruff; mypy, strict except for the tests"
 	@echo "make bench                         latency and throughput on this machine"
 	@echo "make clean                         remove ./demo and caches (not $(VENV))"
 
@@ -53,15 +55,36 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow"
 
+# The lean installation: the runtime, pytest and hypothesis. Without uv the oldest versions are left
+# out, because pip cannot choose them.
+LEAN := '.[cpu]' 'pytest>=8' 'hypothesis>=6.100'
+LEAN_TESTS := -m pytest -q -p no:cacheprovider -m "not slow" tests/runtime
+
+test-lean:
+ifneq ($(UV),)
+	@for versions in highest lowest-direct; do \
+	  echo "the runtime's tests with --resolution $$versions"; \
+	  uv venv --quiet --clear --python $(PYTHON) .venv-lean && \
+	  uv pip install --quiet --python .venv-lean/bin/python --resolution $$versions $(LEAN) && \
+	  .venv-lean/bin/python $(LEAN_TESTS) || exit 1; \
+	done
+else
+	$(PYTHON) -m venv --clear .venv-lean
+	.venv-lean/bin/python -m pip install --quiet --upgrade $(LEAN)
+	.venv-lean/bin/python $(LEAN_TESTS)
+	@echo "uv is not installed: the oldest versions were not tested."
+endif
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -q benchmarks --benchmark-only
 
 clean:
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info .venv-lean

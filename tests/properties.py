@@ -38,7 +38,7 @@ except ModuleNotFoundError:
         return decorate
 
     given = _skipping
-    settings = lambda **_: lambda test: test  # noqa: E731
+    settings = lambda **_: lambda test: test  # type: ignore[assignment,misc]  # noqa: E731
     st = arrays = _Absent()  # type: ignore[assignment]
 
 __all__ = ["arrays", "given", "settings", "st"]

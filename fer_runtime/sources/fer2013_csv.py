@@ -43,9 +43,12 @@ class Record:
         if not levels or side * side != len(levels):
             raise ImageError(f"{len(levels)} pixels are not a square image")
         try:
-            return np.array(levels, np.uint8).reshape(side, side)
+            numbers = np.array(levels, np.int64)  # NumPy 1 wraps 256 to 0 in an array of uint8
+            if numbers.min() < 0 or numbers.max() > 255:
+                raise ValueError(levels)
         except (ValueError, OverflowError):
             raise ImageError("its pixels are not whole numbers from 0 to 255") from None
+        return numbers.astype(np.uint8).reshape(side, side)
 
 
 def records(path: str) -> Iterator[Record]:

@@ -18,9 +18,9 @@ NODES: list[tuple[str, list[str], list[str], dict[str, Any]]] = [
     ("ReduceSum", ["maps", "axes"], ["sums"], {"keepdims": 0}),
     ("Softmax", ["sums"], ["y"], {"axis": -1}),
 ]
-INPUTS = [("x", onnx_writer.UINT8, ["batch", 1, 300, 20])]
-OUTPUTS = [("y", onnx_writer.FLOAT, ["batch", 6])]
-WEIGHTS = {
+INPUTS: list[onnx_writer.Value] = [("x", onnx_writer.UINT8, ["batch", 1, 300, 20])]
+OUTPUTS: list[onnx_writer.Value] = [("y", onnx_writer.FLOAT, ["batch", 6])]
+WEIGHTS: dict[str, Any] = {
     "filters": np.random.default_rng(0).normal(size=(6, 1, 5, 5)).astype(np.float32),
     "axes": np.array([2, 3]),
     "scalar": np.float32(-1.5),
@@ -41,8 +41,8 @@ def test_a_model_is_the_one_that_onnx_makes() -> None:
     graph = helper.make_graph(
         [helper.make_node(op, ins, outs, **named) for op, ins, outs, named in NODES],
         "tiny",
-        [helper.make_tensor_value_info(*entry) for entry in INPUTS],
-        [helper.make_tensor_value_info(*entry) for entry in OUTPUTS],
+        [helper.make_tensor_value_info(*entry) for entry in INPUTS],  # type: ignore[arg-type]
+        [helper.make_tensor_value_info(*entry) for entry in OUTPUTS],  # type: ignore[arg-type]
         [numpy_helper.from_array(np.asarray(value), name) for name, value in WEIGHTS.items()],
     )
     expected = helper.make_model(
@@ -55,5 +55,7 @@ def test_a_model_is_the_one_that_onnx_makes() -> None:
 
 def test_a_shape_without_axes_is_a_scalar() -> None:
     node = onnx_writer.node("Identity", ["x"], ["y"])
-    values = [[(name, onnx_writer.FLOAT, [])] for name in "xy"]
-    onnx.checker.check_model(onnx.load_model_from_string(onnx_writer.model([node], *values)))
+    model = onnx_writer.model(
+        [node], [("x", onnx_writer.FLOAT, [])], [("y", onnx_writer.FLOAT, [])]
+    )
+    onnx.checker.check_model(onnx.load_model_from_string(model))
