@@ -7,6 +7,7 @@ checked against the program's own parser.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import os
 import re
@@ -283,9 +284,36 @@ def shortened(words: list[str]) -> list[str]:
     return [*words[:place], str(int(words[place]) // EPOCHS), *words[place + 1 :]]
 
 
-ROWS = re.compile(r"^\| .* \|$", re.MULTILINE)
 PATHS = re.compile(r"`((?:fer_runtime|train|export|benchmarks|tests)/[\w./]+)`")
 ENTRY = re.compile(r"`([A-Z]{3,})` in `([\w./]+)`")
+
+
+MESSAGE = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+
+
+def test_troubleshooting_quotes_messages_as_they_are() -> None:
+    """`…` stands for what differs each time."""
+    said = texts()
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    messages = MESSAGE.findall(text)
+    assert len(messages) >= 8
+    for message in messages:
+        parts = [part.strip() for part in message.split("…") if part.strip()]
+        assert any(all(part in each for part in parts) for each in said), message
+
+
+def texts() -> list[str]:
+    """Every string in the three packages, f-strings with … for what is filled in."""
+    found = []
+    for folder in ("fer_runtime", "train/fer_train", "export/fer_export"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.JoinedStr):
+                    parts = (getattr(part, "value", "…") for part in node.values)
+                    found.append("".join(p if isinstance(p, str) else "…" for p in parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    found.append(node.value)
+    return found
 
 
 def test_changing_names_what_exists() -> None:
