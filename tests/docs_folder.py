@@ -49,7 +49,7 @@ def load(path):
 
 def prepare(folder: Path) -> Path:
     """Make it; a few seconds."""
-    write_dataset(folder / "faces", train=70, validation=35, test=35)
+    write_dataset(folder / "faces", train=98, validation=35, test=35)
     faces = sorted((folder / "faces" / "train").rglob("*.jpg"))
     for name in ("photo.jpg", "a.jpg", "face.jpg"):
         shutil.copy(faces[0], folder / name)
@@ -60,7 +60,7 @@ def prepare(folder: Path) -> Path:
             shutil.copy(face, folder / name)
     shutil.copytree(folder / "faces" / "train", folder / "photos")
     _archives(folder, faces[:5])
-    _fer2013(folder / "fer2013.csv", faces)
+    _fer2013(folder / "fer2013.csv", folder / "faces")
     (folder / "train").symlink_to(ROOT / "train")
     _models(folder)
     _foreign(folder)
@@ -77,12 +77,12 @@ def _archives(folder: Path, faces: list[Path]) -> None:
             archive.write(face, face.name)
 
 
-def _fer2013(path: Path, faces: list[Path]) -> None:
+def _fer2013(path: Path, faces: Path) -> None:
     with open(path, "w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow(["emotion", "pixels", "Usage"])
-        for usage, chosen in (("Training", faces[::2]), ("PublicTest", faces[1::2])):
-            for face in chosen:
+        for usage, split in (("Training", "train"), ("PublicTest", "validation")):
+            for face in sorted((faces / split).rglob("*.jpg")):
                 pixels = np.asarray(Image.open(face).convert("L")).ravel()
                 label = LABELS.index(face.parent.name)
                 writer.writerow([label, " ".join(map(str, pixels.tolist())), usage])
