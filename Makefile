@@ -12,17 +12,16 @@ DATA ?=
 MODEL ?=
 DEMO_EXTRAS := $(PROVIDER),train,export
 DEV_EXTRAS := $(DEMO_EXTRAS),parquet,bench,dev
-DOCS_EXTRAS := $(DEMO_EXTRAS),parquet,docs
 
-.PHONY: help demo test lint types docs bench clean
+.PHONY: help demo test lint types bench clean
 
 help:
 	@echo "make demo [DATA=path/to/fer2013]   train, export with parity, infer; into ./demo"
 	@echo "make demo MODEL=best.pt            the same with a net that is trained already"
 	@echo "make test                          run the tests"
 	@echo "make lint types                    ruff; mypy --strict"
-	@echo "make docs                          this project's pages as a site, into docs/_build/html"
 	@echo "make bench                         latency and throughput on this machine"
+	@echo "make docs                          this project's pages as a site, into docs/_build/html"
 	@echo "make clean                         remove ./demo and caches (not $(VENV))"
 
 $(VENV)/bin/python:
@@ -49,8 +48,16 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DEV_EXTRAS))
 
+DOCS_EXTRAS := $(DEMO_EXTRAS),parquet,docs
+
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DOCS_EXTRAS))
+
+.PHONY: docs
+# A warning is an error, so a link to a page or a heading that is not there fails.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
@@ -65,13 +72,8 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-# A warning is an error, so a link to a page or a heading that is not there fails.
-docs: $(VENV)/.docs
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
-	@echo docs/_build/html/index.html
-
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -q benchmarks --benchmark-only
 
 clean:
-	rm -rf demo build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info

@@ -25,6 +25,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 python_use_unqualified_type_names = True
+default_role = "code"
 
 html_theme = "furo"
 html_title = f"fer-runtime {release}"

@@ -320,7 +320,9 @@ def test_changing_names_what_exists() -> None:
     text = (ROOT / "docs" / "changing.md").read_text(encoding="utf-8")
     new = set(re.findall(r"a new folder `([\w/]+)`", text))
     paths = set(PATHS.findall(text)) - new
-    assert len(paths) > 30
+    assert len(paths) > 25
+    tests = set(re.findall(r"`(test_\w+\.py)`", text))
+    assert tests <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
     assert not [path for path in paths if not (ROOT / path).exists()]
     entries = ENTRY.findall(text)
     assert len(entries) >= 13
