@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -51,6 +52,23 @@ def link_to_pages(
         content[0] = content[0].replace(f"]({link}", f"]({page}")
 
 
+ASTERISKS = re.compile(
+    r"`[^`]*`|^\s*(?:>>>|\.\.\.) .*$|^\s*\*+\w+:|(?<!\w)\*\w[^*\n]*\w\*(?!\w)|(\*+)", re.MULTILINE
+)
+"""Code, examples, arguments and emphasis are as they are; other asterisks are in group 1."""
+
+
+def escape_asterisks(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Let docstrings name paths as DIR/<label>/*; reStructuredText would read an emphasis."""
+    text = ASTERISKS.sub(
+        lambda found: "\\*" * len(found[1]) if found[1] else found[0], "\n".join(lines)
+    )
+    lines[:] = text.split("\n")
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this once."""
+    app.connect("autodoc-process-docstring", escape_asterisks, priority=100)  # before napoleon's
     app.connect("include-read", link_to_pages)

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
@@ -57,18 +58,14 @@ SLOW = (
 )
 """Commands that take seconds: only README's run in the quick tests, the others in the slow ones."""
 
-IN_PROCESS = {
-    "fer-train": "fer_train.__main__",
-    "fer-export": "fer_export.__main__",
-}
-"""Programs that import torch, which takes seconds: they run in this process."""
-
 APPS = {
     "fer-infer": "fer_runtime.cli.infer",
     "fer-doctor": "fer_runtime.cli.doctor",
     "fer-train": "fer_train.cli",
     "fer-export": "fer_export.cli",
 }
+"""Program -> the module of its command line, whose `main` runs in this process: importing torch for
+each command would take seconds."""
 EPOCHS = 12
 """`--epochs` is divided by this number; 16 becomes 1, and 24 becomes 2."""
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -207,8 +204,9 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(copy)
     monkeypatch.syspath_prepend(str(copy))
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    known = dict(SOURCES)
+    known, handler = dict(SOURCES), signal.getsignal(signal.SIGINT)
     yield copy
+    signal.signal(signal.SIGINT, handler)
     SOURCES.clear()
     SOURCES.update(known)
 
@@ -243,16 +241,17 @@ def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None
 
 
 def run_command(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run one line: in this process what imports torch, everything else as a shell would."""
+    """Run one line: our programs in this process, and what a shell must expand in a shell."""
     words = shlex.split(command, comments=True)
     make_room(words)
-    if words[0] not in IN_PROCESS or any("*" in word for word in words):
+    quoted = shlex.split(command, comments=True, posix=False)
+    if words[0] not in APPS or any(re.match(r"[^'\"]*[*|]", word) for word in quoted):
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{where}: {command}\n{done.stderr}"
         return
     monkeypatch.setattr(sys, "argv", shortened(words))
     try:
-        importlib.import_module(IN_PROCESS[words[0]]).main()
+        importlib.import_module(APPS[words[0]]).main()
     except SystemExit as ended:
         assert not ended.code, f"{where}: {command} ended with status {ended.code}"
 
@@ -274,9 +273,9 @@ OUTPUTS = ("-o", "--output")
 
 def shortened(words: list[str]) -> list[str]:
     """The same command over fewer images and epochs."""
-    if words[1] == "synth":
+    if words[:2] == ["fer-train", "synth"]:
         return [*words, "--train", "70", "--validation", "35", "--test", "35"]
-    if words[1] not in ("fit", "compare"):
+    if words[:2] not in (["fer-train", "fit"], ["fer-train", "compare"]):
         return words
     if "--epochs" not in words:
         return [*words, "--epochs", "1"]
