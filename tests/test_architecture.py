@@ -20,7 +20,7 @@ PACKAGES = {
 }
 LEAN = {"numpy", "onnxruntime", "PIL", "simplejpeg", "typer", "click", "rich"}
 TRAIN = {"torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "matplotlib"}
-EXPORT = {"torch", "onnx", "onnxscript", "google", "safetensors"}
+EXPORT = {"torch", "torchvision", "timm", "onnx", "onnxscript", "google", "safetensors"}
 THIRD_PARTY = {
     "fer_runtime": LEAN,
     "fer_train": LEAN | TRAIN,
