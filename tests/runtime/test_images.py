@@ -867,6 +867,13 @@ def test_an_open_file_over_the_byte_limit_is_refused(monkeypatch: pytest.MonkeyP
     assert stream.tell() == 101
 
 
+@pytest.mark.parametrize("one", [Image.new("L", (8, 8)), io.BytesIO(b"image"), bytearray(b"image")])
+def test_one_image_is_not_several(one: Any) -> None:
+    """A file above all, whose lines would each be an image."""
+    with pytest.raises(ImageError, match=r"this is one image; pass a list of images, as \[image\]"):
+        next(named(one))
+
+
 class FakeTensor:
     """What is read of a torch tensor."""
 
