@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,9 +125,7 @@ def test_background_a3_wrong_class_count_or_batch_is_refused_by_name(grey: Input
 
 
 def test_background_b5_presets_and_single_strengths() -> None:
-    chosen = Recipe(
-        augment="none", **{"rotate": 5, "jitter": 0.1, "erase": 0.3}
-    ).augmentation.strengths
+    chosen = Recipe(augment="none", rotate=5, jitter=0.1, erase=0.3).augmentation.strengths
     assert [chosen[name] for name in ("rotate", "jitter", "erase", "flip")] == [5, 0.1, 0.3, False]
     assert Recipe(augment="strong", erase=0.0).augmentation.strengths["erase"] == 0
     assert Recipe(augment="strong").augmentation.strengths["erase"] > 0
@@ -181,7 +180,7 @@ def ink(path: Path) -> float:
 def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run.best.parent
     assert ink(folder / "curves.png") > 0.02 and ink(folder / "confusion.png") > 0.05
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     plots.curves(run.history, folder / "again.png")
     losses, scores = kept[0].axes
@@ -194,7 +193,7 @@ def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.Mo
 def test_background_d6_pictures_with_true_and_predicted_class(
     run: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     found = run.evaluation
     faces = np.zeros((len(found.targets), 1, 8, 8), np.uint8)
@@ -258,8 +257,8 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) 
     finished = torch.load(output / "last.pt", weights_only=True)["epoch"] + 1
     assert json.loads((output / "metrics.json").read_text("utf-8"))["metrics"]["count"] == 70
     chosen = Recipe(architecture="simple_cnn", width=8, batch_size=20, epochs=100_000)
-    options = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
-    result = fit(dataset, output, chosen, options)
+    resumed = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
+    result = fit(dataset, output, chosen, resumed)
     assert result is not None and len(result.history) == finished + 1
 
 

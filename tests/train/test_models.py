@@ -33,7 +33,7 @@ def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> N
         6**2 * (9 * 64 * 64 + 9 * 64 * 128 + 64 * 128),
     ]
     assert models.multiply_adds(net, grey) == 48**2 * 9 * 32 + sum(stages) + 128 * 7
-    assert [b.body[0].out_channels for b in net if isinstance(b, ResidualBlock)] == [
+    assert [b.body[0].out_channels for b in net.children() if isinstance(b, ResidualBlock)] == [
         16, 32, 64,
     ]  # fmt: skip
 

@@ -120,6 +120,14 @@ def load_split(
 ) -> Split | None:
     """Decode one split ("train", "validation" or "test"); None where the data set has none.
 
+    Args:
+        root: the data set: a folder, or FER2013's CSV.
+        name: the split.
+        spec: size and channels of the decoded images.
+        labels: the classes, in the order of the class numbers.
+        skip_unreadable: omit broken images instead of raising.
+        progress: called as progress(done, total) while images are decoded.
+
     Raises:
         DataError: an empty or missing class, a class that `labels` does not name, an unreadable
             image (unless those are to be skipped).

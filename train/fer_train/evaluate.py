@@ -74,7 +74,10 @@ class Evaluation:
 def predict(
     deployable: Deployable, images: torch.Tensor, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(N, C, H, W) uint8 -> (N, K) float32 logits and probabilities, in evaluation mode."""
+    """(N, C, H, W) uint8 -> (N, K) float32 logits and probabilities.
+
+    Runs on the CPU, `batch_size` images at a time; `deployable` stays in evaluation mode.
+    """
     deployable.eval()
     logits, probabilities = [], []
     with torch.inference_mode():
@@ -96,7 +99,13 @@ def load_split(
 ) -> tuple[data.Split, data.Split | None]:
     """One split of a data set as the checkpoint's spec requires, and its training split if any.
 
-    `split_file` is the `split.csv` of the checkpoint's run, where its splits were made.
+    Args:
+        checkpoint: labels and input of its spec are what the images are decoded for.
+        root: the data set: a folder, or FER2013's CSV.
+        split: train, validation or test.
+        split_file: the `split.csv` of the checkpoint's run, where that made its splits.
+        skip_unreadable: omit broken images instead of raising.
+        progress: called as progress(done, total) while images are decoded.
 
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
@@ -135,7 +144,7 @@ def load_split(
 def evaluate_split(
     deployable: Deployable, split: data.Split, train: data.Split | None = None
 ) -> Evaluation:
-    """Run a model over a split that is in memory; `train` shows which of its images it knows."""
+    """Run a model over a split in memory; `train` shows which of its images were trained on."""
     _, probabilities = predict(deployable, split.images)
     seen = None
     if train is not None and split.name != "train":

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from fer_runtime.cli.options import choices_of, option
 from fer_runtime.errors import DataError
@@ -214,6 +214,11 @@ class Recipe:
         "the same weights.",
         panel=RUN,
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **choices: Any) -> None:
+            """Type checkers do not know the fields that the table of augmentations adds."""
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -32,16 +32,19 @@ class Canvas:
 
 
 def ridge(distance: Plane, width: float) -> Plane:
+    """A Gaussian across a line: 1 where `distance` is 0."""
     scaled = distance * (1 / width)
     return np.exp(-scaled * scaled)
 
 
 def bump(x: Plane, y: Plane, width: float, height: float) -> Plane:
+    """A Gaussian around a point: 1 where x and y are 0."""
     x, y = x * (1 / width), y * (1 / height)
     return np.exp(-x * x - y * y)
 
 
 def make_canvas(rng: np.random.Generator, n: int) -> Canvas:
+    """An n x n background with the face's position, scale, roll, yaw and pitch drawn at random."""
     centres = (np.arange(n, dtype=np.float32) + 0.5) * (2.0 / n) - 1.0
     scale, roll = rng.uniform(0.82, 0.98), rng.normal(0.0, 0.09)
     col = centres[None, :] - rng.normal(0.0, 0.035)

@@ -10,6 +10,7 @@ from fer_train.faces.person import Person
 
 
 def paint_eyes(canvas: Canvas, person: Person, au: ActionUnits, rng: np.random.Generator) -> None:
+    """Paints the eyes, opened, narrowed or drooping, with a look to one side drawn at random."""
     side = np.sign(canvas.u)
     across = np.abs(canvas.u) - person.eye_x
     y = canvas.v + 0.11 + person.eye_tilt * across
@@ -33,6 +34,7 @@ def paint_eyes(canvas: Canvas, person: Person, au: ActionUnits, rng: np.random.G
 
 
 def paint_brows(canvas: Canvas, person: Person, au: ActionUnits) -> None:
+    """Paints the brows, raised at either end or lowered and drawn together."""
     s = (np.abs(canvas.u) - (0.13 - 0.04 * au.au4)) * (1 / 0.37)  # 0 inner end, 1 outer end
     lowered = au.au4 * (1 - 0.6 * min(au.au1, 1.0))  # the raiser wins over the middle of the brow
     inner = 0.13 * au.au1 - 0.13 * lowered
@@ -48,6 +50,7 @@ def paint_brows(canvas: Canvas, person: Person, au: ActionUnits) -> None:
 
 
 def paint_nose(canvas: Canvas, person: Person, au: ActionUnits) -> None:
+    """Paints nostrils, wings, the shadow below, and a highlight."""
     u, v, a = canvas.u, canvas.v, np.abs(canvas.u)
     y = person.nose_length - 0.035 * au.au9 - 0.01 * au.au10
     flare = person.nose_width * (1 + 0.2 * au.au9)
@@ -58,6 +61,7 @@ def paint_nose(canvas: Canvas, person: Person, au: ActionUnits) -> None:
 
 
 def paint_mouth(canvas: Canvas, person: Person, au: ActionUnits) -> None:
+    """Paints lips, the open mouth with its teeth, and the seam between the lips."""
     width = person.mouth_width + 0.08 * au.au12 + 0.09 * au.au20
     width -= 0.06 * au.au26 + 0.02 * au.au17 + 0.02 * au.au24
     s = canvas.u * (1 / width)

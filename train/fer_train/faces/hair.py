@@ -9,6 +9,7 @@ from fer_train.faces.person import Person
 
 
 def paint_beard(canvas: Canvas, person: Person, rim: Plane) -> None:
+    """Paints the beard and the moustache, as strong as `person.beard`."""
     u, v = canvas.u, canvas.v
     cover = person.beard * canvas.edge(v + 0.5 * u * u - 0.58, 0.35)
     lip = 0.7 * person.beard * bump(u, v - (person.mouth_y - 0.09), 0.22, 0.05)  # moustache
@@ -16,6 +17,7 @@ def paint_beard(canvas: Canvas, person: Person, rim: Plane) -> None:
 
 
 def paint_hair(canvas: Canvas, person: Person, rim: Plane) -> None:
+    """Paints the hair in front: from the hairline up, and beside the face if it is long."""
     x, y, u, v = canvas.x, canvas.y, canvas.u, canvas.v
     across = np.abs(x) * (1 / person.half_width)
     line = person.hairline + person.temples * np.abs(u - person.parting) ** 2.5
@@ -36,6 +38,7 @@ def paint_hair(canvas: Canvas, person: Person, rim: Plane) -> None:
 
 
 def paint_glasses(canvas: Canvas, person: Person) -> None:
+    """Paints two rims, a bridge and the temples."""
     a, y = np.abs(canvas.u), canvas.v + 0.09
     ring = np.abs(np.sqrt((a - person.eye_x) ** 2 + 1.3 * y * y) - 0.2)
     bridge = np.maximum(a - 0.12, np.abs(y + 0.03))
