@@ -22,8 +22,10 @@ AVOID = {
     r"\b(say|says|said) --\w": "pass --option",
     r"\bsay -( |$)": "pass -",
     r"\b(gone|go|goes|going) on with\b": "resume, continue",
-    r"\b(?<!there )is no (?!longer\b|reason\b|need\b|more\b|less\b|other\b|way\b|such\b|room\b|doubt\b)"
-    r"[a-z]+\b": "is not a ...",
+    r"\b(?<!there )is no "
+    r"(?!longer\b|reason\b|need\b|more\b|less\b|other\b|way\b|such\b|room\b|doubt\b)[a-z]+\b": (
+        "is not a ..."
+    ),
     r"\b(?<!there )are no (images?|files?|labels?|folders?|models?)\b": "are not ...",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bput(s|ting)? out\b": "output",

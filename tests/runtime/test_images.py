@@ -146,7 +146,7 @@ def test_32_bit_grey_is_refused(tmp_path: Path) -> None:
 
 
 def test_16_bit_rgb_png_keeps_its_high_bytes() -> None:
-    """Written byte by byte, because Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
+    """Written byte by byte, as Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
     data = png(1, 1, bits=16, colour_type=2, raw=b"\0" + bytes.fromhex("12348000ffff"))
     found = images.load(data, fit(1, 1, 3))
     np.testing.assert_allclose(found.ravel(), [0x12, 0x80, 0xFF], atol=1)
