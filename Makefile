@@ -23,6 +23,7 @@ help:
 	@echo "                                   and the oldest dependencies that are allowed"
 	@echo "make lint types                    ruff; mypy, strict except for the tests"
 	@echo "make bench                         latency and throughput on this machine"
+	@echo "make docs                          this project's pages as a site, into docs/_build/html"
 	@echo "make clean                         remove ./demo and caches (not $(VENV))"
 
 $(VENV)/bin/python:
@@ -48,6 +49,23 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DEV_EXTRAS))
+
+DOCS_EXTRAS := $(DEMO_EXTRAS),parquet,docs
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call install,$(DOCS_EXTRAS))
+
+.PHONY: docs
+# A warning is an error, so a link to a page or a heading that is not there fails.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+.PHONY: doc-links
+# Lists the links that leave the site; nothing is fetched.
+doc-links: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+	@sort -u docs/_build/links/output.txt
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")

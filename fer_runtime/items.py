@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from fer_runtime.errors import DataError, ImageError
-from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of
+from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def named(many: Iterable[Item | Source]) -> Iterator[Item]:
     Raises:
         ImageError: `many` is one image.
     """
-    if isinstance(many, str | bytes | os.PathLike):
+    if is_one_image(many):
         raise ImageError("this is one image; pass a list of images, as [image]")
     for index, source in enumerate(many):
         if isinstance(source, Item):
@@ -44,6 +44,12 @@ def named(many: Iterable[Item | Source]) -> Iterator[Item]:
             yield Item(path, path)
         else:
             yield _without_a_name(f"image {index}", source)
+
+
+def is_one_image(source: object) -> bool:
+    """Whether it is one image where several are expected (an array may be several)."""
+    known = isinstance(source, str | bytes | bytearray | memoryview | os.PathLike)
+    return known or is_pillow(source) or callable(getattr(source, "read", None))
 
 
 def _without_a_name(name: str, source: object) -> Item:

@@ -167,7 +167,7 @@ class Provenance:
 class ModelSpec:
     """What a classifier expects and says: the one contract between training, export and runtime.
 
-    `labels` stand in logit order. `architecture` and `architecture_args` rebuild the net in
+    `labels` are in logit order. `architecture` and `architecture_args` rebuild the net in
     `fer_train.models`. `temperature` divides the logits before the softmax (inside the graph).
     `parity` is None in a checkpoint; in an artefact it is the verdict about that very file.
 

@@ -20,7 +20,7 @@ PACKAGES = {
 }
 LEAN = {"numpy", "onnxruntime", "PIL", "simplejpeg", "typer", "click", "rich"}
 TRAIN = {"torch", "torchvision", "timm", "pytorch_lightning", "torchmetrics", "matplotlib"}
-EXPORT = {"torch", "onnx", "onnxscript", "google", "safetensors"}
+EXPORT = {"torch", "torchvision", "timm", "onnx", "onnxscript", "google", "safetensors"}
 THIRD_PARTY = {
     "fer_runtime": LEAN,
     "fer_train": LEAN | TRAIN,
@@ -33,7 +33,7 @@ EXTRAS = {
 }
 """File -> the packages that it alone may import, inside the functions that need them."""
 RUNTIME_FOR_TRAIN = {
-    *("spec", "images", "metrics", "hashing", "errors", "machine", "cli", "sources"),
+    *("spec", "images", "metrics", "hashing", "errors", "machine", "cli", "sources", "items"),
     *("_lazy", "_version"),
 }
 """Modules and folders of fer_runtime that training may import."""

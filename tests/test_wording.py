@@ -22,9 +22,11 @@ AVOID = {
     r"\b(say|says|said) --\w": "pass --option",
     r"\bsay -( |$)": "pass -",
     r"\b(gone|go|goes|going) on with\b": "resume, continue",
-    r"\bis no (?!longer\b|reason\b|need\b|more\b|less\b|other\b|way\b|such\b|room\b|doubt\b)"
-    r"[a-z]+\b": "is not a ...",
-    r"\bare no (images?|files?|labels?|folders?|models?)\b": "are not ...",
+    r"\b(?<!there )is no "
+    r"(?!longer\b|reason\b|need\b|more\b|less\b|other\b|way\b|such\b|room\b|doubt\b)[a-z]+\b": (
+        "is not a ..."
+    ),
+    r"\b(?<!there )are no (images?|files?|labels?|folders?|models?)\b": "are not ...",
     r"\bmend(s|ed|ing)?\b": "fix",
     r"\bput(s|ting)? out\b": "output",
     r"\bdepart(s|ed|ing|ures?)?\b": "differ",

@@ -5,7 +5,7 @@ runtime all call `load`, so that none of them can differ from the others.
 """
 
 from fer_runtime.images.fitting import Pixels
-from fer_runtime.images.in_memory import BinaryFile, Source, content_of
+from fer_runtime.images.in_memory import BinaryFile, Source, content_of, is_pillow
 from fer_runtime.images.limits import MAX_FILE_BYTES, MAX_PIXELS
 from fer_runtime.images.loading import EXTENSIONS, decode, load, load_batch, read, size
 
@@ -18,6 +18,7 @@ __all__ = [
     "Source",
     "content_of",
     "decode",
+    "is_pillow",
     "load",
     "load_batch",
     "read",

@@ -18,7 +18,7 @@ NO_CUBLAS = "libcublasLt.so.13: cannot open shared object file: No such file or 
 
 
 class Driver:
-    """Stands in for libcuda: cuInit answers `status`, cuDeviceGetCount counts `devices`."""
+    """Replaces libcuda: cuInit answers `status`, cuDeviceGetCount counts `devices`."""
 
     def __init__(self, status: int = 0, devices: int = 1) -> None:
         self.status, self.devices = status, devices
@@ -32,7 +32,7 @@ class Driver:
 
 
 class FakeSession:
-    """Stands in for InferenceSession: only reports where it runs."""
+    """Replaces InferenceSession: only reports where it runs."""
 
     def __init__(self, *names: str) -> None:
         self.names = list(names)
@@ -42,7 +42,7 @@ class FakeSession:
 
 
 class Create:
-    """Stands in for InferenceSession's constructor; records what it was given."""
+    """Replaces InferenceSession's constructor; records what it was given."""
 
     def __init__(self, *answers: FakeSession | Exception) -> None:
         self.answers = list(answers)

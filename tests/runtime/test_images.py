@@ -146,7 +146,7 @@ def test_32_bit_grey_is_refused(tmp_path: Path) -> None:
 
 
 def test_16_bit_rgb_png_keeps_its_high_bytes() -> None:
-    """Written by hand, for Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
+    """Written byte by byte, as Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
     data = png(1, 1, bits=16, colour_type=2, raw=b"\0" + bytes.fromhex("12348000ffff"))
     found = images.load(data, fit(1, 1, 3))
     np.testing.assert_allclose(found.ravel(), [0x12, 0x80, 0xFF], atol=1)
@@ -791,7 +791,7 @@ def test_resize_then_crop_is_of_the_upright_picture(orientation: int) -> None:
 
 @pytest.mark.parametrize("mode", ["short", "stretch"])
 def test_a_jpeg_up_to_eight_times_as_large_is_decoded_in_full(mode: str) -> None:
-    """And a larger one at a scale that is no grey level off."""
+    """And a larger one at a scale that is less than a grey level off."""
     resize_to: Any = 32 if mode == "short" else (32, 32)
     spec = fit(28, 28, 3, resize_mode=mode, resize_to=resize_to)
     for height, width, largest in ((256, 300, 0), (255, 256, 0), (1400, 1601, 1)):
@@ -865,6 +865,13 @@ def test_an_open_file_over_the_byte_limit_is_refused(monkeypatch: pytest.MonkeyP
     stream = io.BytesIO(bytes(1000))
     assert "over the 100 limit of bytes" in refusal(stream)
     assert stream.tell() == 101
+
+
+@pytest.mark.parametrize("one", [Image.new("L", (8, 8)), io.BytesIO(b"image"), bytearray(b"image")])
+def test_one_image_is_not_several(one: Any) -> None:
+    """A file above all, whose lines would each be an image."""
+    with pytest.raises(ImageError, match=r"this is one image; pass a list of images, as \[image\]"):
+        next(named(one))
 
 
 class FakeTensor:

@@ -161,7 +161,7 @@ def test_standard_output_on_a_full_disk_is_status_6(
     assert b"Exception ignored" not in done.stderr
 
 
-# --- judging what was deployed ------------------------------------------------------------------
+# --- evaluating what was deployed ---------------------------------------------------------------
 
 
 def test_evaluate_and_summary_go_to_stdout_beside_a_file(

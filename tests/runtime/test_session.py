@@ -1,4 +1,4 @@
-"""Session: a batch equals a loop, and a file that is no ONNX model, or another one, is refused."""
+"""Session: a batch equals a loop, outputs follow the formulas, inputs are fed as described."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def refusal(path: Path, kind: type[FerError] = ModelFileError, **options: Any) -
     return str(caught.value)
 
 
-# --- files that are no model -----------------------------------------------------------------
+# --- files that are not models --------------------------------------------------------------
 
 
 def test_missing_files_and_folders(tmp_path: Path) -> None:

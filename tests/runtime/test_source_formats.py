@@ -106,7 +106,7 @@ def test_tar_that_breaks_off_ends_in_an_error(tmp_path: Path, keep: float) -> No
 
 @pytest.mark.parametrize("how", ["header", "zeroed", "two"])
 def test_what_tarfile_passes_over_is_an_error(tmp_path: Path, how: str) -> None:
-    """At a damaged header, or at zeros with more behind them, tarfile stops without a word."""
+    """At a damaged header, or at zeros with more behind them, tarfile stops silently."""
     path = archive(tmp_path / "s.tar", *((f"{i}.png", png(i)) for i in range(9)))
     content = bytearray(path.read_bytes())
     third = 2 * (512 + 512)
