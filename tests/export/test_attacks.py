@@ -95,7 +95,7 @@ def test_refusals_name_the_kind(tried: list[dict[str, Any]]) -> None:
     assert "would execute code" in said["constants.pt2", "verify"]
     assert "contains an entry twice" in said["twice.pt2", "verify"]
     assert "is not an archive of torch.export" in said["malformed.pt2", "verify"]
-    assert "is executed when it is loaded" in said["compiled.pt2", "verify"]
+    assert "would be executed on loading" in said["compiled.pt2", "verify"]
     assert "web page" in said["web_page.onnx", "inspect"]
     assert "/etc/passwd" in said["external_absolute.onnx", "attach"]
     assert "validation failed" in said["external_parent.onnx", "run with a spec"]
