@@ -48,7 +48,7 @@ LOSSES["made_up"] = squared
 from fer_train.optimizers import OPTIMIZERS
 def made_up(groups, recipe):
     mark(recipe.lr)
-    return torch.optim.RMSprop(groups, recipe.lr)
+    return torch.optim.Adagrad(groups, recipe.lr)
 OPTIMIZERS["made_up"] = made_up
 """,
         ("--optimizer", "made_up", "--lr", "0.001"),

@@ -45,7 +45,15 @@ def _step(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
 def _onecycle(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
     from torch.optim import lr_scheduler
 
-    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=0.2)
+    # The optimizer may be one without momentum, as Adagrad.
+    cycles_momentum = not {"momentum", "betas"}.isdisjoint(optimizer.defaults)
+    return lr_scheduler.OneCycleLR(
+        optimizer,
+        recipe.lr,
+        total_steps=steps,
+        pct_start=0.2,
+        cycle_momentum=cycles_momentum,
+    )
 
 
 def _cosine(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> Any:
