@@ -328,3 +328,14 @@ def test_changing_names_what_exists() -> None:
     for table, path in entries:
         source = (ROOT / path).read_text(encoding="utf-8")
         assert re.search(rf"^{table}\b[^=\n]*=", source, re.MULTILINE), f"{table} in {path}"
+
+
+def test_architecture_lists_what_exists() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (tree,) = (block for block in text.split("```") if block.startswith("text\nfer_runtime/"))
+    base = ROOT
+    for line in tree.splitlines()[1:]:
+        if not line.startswith(" "):
+            base = ROOT / line.split()[0]
+        for name in [line.split()[0], *re.findall(r"\b\w+\.py\b", line)] if line[0] == " " else []:
+            assert (base / name).exists(), f"{base}/{name}"
