@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -65,7 +66,7 @@ def test_file_made_elsewhere_runs_with_its_spec_inside(file: Path, tmp_path: Pat
     ],
 )
 def test_spec_that_does_not_fit_is_refused(
-    file: Path, tmp_path: Path, changes: dict[str, str], labels: tuple[str, ...], message: str
+    file: Path, tmp_path: Path, changes: dict[str, Any], labels: tuple[str, ...], message: str
 ) -> None:
     from dataclasses import replace
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -178,7 +179,13 @@ def test_help_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_entries_of_the_tables_can_be_imported(name: str) -> None:
     chosen = FORMATS[name]
-    functions = [chosen.converter, chosen.embedder, chosen.hasher, chosen.opener, chosen.inspector]
+    functions: list[Any] = [
+        chosen.converter,
+        chosen.embedder,
+        chosen.hasher,
+        chosen.opener,
+        chosen.inspector,
+    ]
     functions += [entry for entry in (chosen.timed_opener, chosen.bisector) if entry]
     assert all(callable(resolve(entry)) for entry in functions)
     assert set(chosen.precisions) <= set(PRECISIONS)
