@@ -13,14 +13,17 @@ MODEL ?=
 DEMO_EXTRAS := $(PROVIDER),train,export
 DEV_EXTRAS := $(DEMO_EXTRAS),parquet,bench,dev
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test test-lean lint types bench clean
 
 help:
 	@echo "make demo [DATA=path/to/fer2013]   train, export with parity, infer; into ./demo"
-	@echo "make demo MODEL=best.pt            the same with a net that is trained already"
+	@echo "make demo MODEL=best.pt            the same with a model that is already trained"
 	@echo "make test                          run the tests"
-	@echo "make lint types                    ruff; mypy --strict"
+	@echo "make test-lean                     run the runtime's tests without torch, with the newest"
+	@echo "                                   and the oldest dependencies that are allowed"
+	@echo "make lint types                    ruff; mypy, strict except for the tests"
 	@echo "make bench                         latency and throughput on this machine"
+	@echo "make docs                          this project's pages as a site, into docs/_build/html"
 	@echo "make clean                         remove ./demo and caches (not $(VENV))"
 
 $(VENV)/bin/python:
@@ -47,11 +50,48 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DEV_EXTRAS))
 
+DOCS_EXTRAS := $(DEMO_EXTRAS),parquet,docs
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(call install,$(DOCS_EXTRAS))
+
+.PHONY: docs
+# A warning is an error, so a link to a page or a heading that is not there fails.
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+.PHONY: doc-links
+# Lists the links that leave the site; nothing is fetched.
+doc-links: $(VENV)/.docs
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
+	@sort -u docs/_build/links/output.txt
+
 demo: $(VENV)/.demo
 	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow"
+
+# The lean installation: the runtime, pytest and hypothesis. Without uv the oldest versions are left
+# out, because pip cannot choose them.
+LEAN := '.[cpu]' 'pytest>=8' 'hypothesis>=6.100'
+LEAN_TESTS := -m pytest -q -p no:cacheprovider -m "not slow" tests/runtime
+
+test-lean:
+ifneq ($(UV),)
+	@for versions in highest lowest-direct; do \
+	  echo "the runtime's tests with --resolution $$versions"; \
+	  uv venv --quiet --clear --python $(PYTHON) .venv-lean && \
+	  uv pip install --quiet --python .venv-lean/bin/python --resolution $$versions $(LEAN) && \
+	  .venv-lean/bin/python $(LEAN_TESTS) || exit 1; \
+	done
+else
+	$(PYTHON) -m venv --clear .venv-lean
+	.venv-lean/bin/python -m pip install --quiet --upgrade $(LEAN)
+	.venv-lean/bin/python $(LEAN_TESTS)
+	@echo "uv is not installed: the oldest versions were not tested."
+endif
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -59,9 +99,10 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pytest -q benchmarks --benchmark-only
 
 clean:
-	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info
+	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks *.egg-info .venv-lean

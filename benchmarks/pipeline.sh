@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the pipeline must hold, measured on this machine: benchmarks/pipeline.sh FOLDER CHECKPOINT
-# FOLDER holds one folder of images per class (FER2013's validation), CHECKPOINT the net that the
-# shipped model is made from. Takes about half an hour; results/pipeline.txt is one outcome.
+# Measures the pipeline on this machine: benchmarks/pipeline.sh FOLDER CHECKPOINT
+# FOLDER contains one folder of images per class (FER2013's validation), CHECKPOINT is the one that
+# the shipped model is made from. Takes about half an hour; results/pipeline.txt is an example.
 set -eu
 folder=$1
 checkpoint=$2

@@ -1,7 +1,7 @@
 """Latency at batch 1 and throughput at larger batches: eager PyTorch, TorchScript, the runtime.
 
-All engines start from the same uint8 pixels and end with probabilities as an array; what they put
-out is compared after it was timed. `pytest benchmarks --benchmark-only`.
+All engines start from the same uint8 pixels and end with probabilities as an array; their
+outputs are compared after they were timed. `pytest benchmarks --benchmark-only`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,15 @@ def reference(exported: Artefacts, faces: npt.NDArray[np.uint8]) -> npt.NDArray[
     return engines.eager(exported, usable_threads()).run(faces).copy()
 
 
+def record(benchmark: Any, opened: engines.Engine, engine: str, batch_size: int) -> None:
+    """Add to a benchmark what was measured; the summary and --benchmark-json show it."""
+    benchmark.extra_info.update(
+        opened.facts, **engines.machine(), engine=engine, batch_size=batch_size
+    )
+    if benchmark.stats:
+        benchmark.extra_info["images_per_second"] = batch_size / benchmark.stats.stats.median
+
+
 @pytest.mark.parametrize("batch_size", BATCH_SIZES)
 @pytest.mark.parametrize("engine", engines.ENGINES)
 def test_inference(
@@ -40,10 +49,7 @@ def test_inference(
     opened.run(pixels)
     benchmark.group = f"batch {batch_size}"
     probabilities = benchmark(opened.run, pixels)
-    benchmark.extra_info.update(opened.facts, **engines.machine(), batch_size=batch_size)
-    if benchmark.stats:
-        seconds = benchmark.stats.stats.median
-        benchmark.extra_info["images_per_second"] = batch_size / seconds
+    record(benchmark, opened, engine, batch_size)
     np.testing.assert_allclose(probabilities, reference[:batch_size], atol=1e-5)
 
 
@@ -61,5 +67,5 @@ def test_inference_cuda(
     opened.run(pixels)
     benchmark.group = f"batch {batch_size}"
     probabilities = benchmark(opened.run, pixels)
-    benchmark.extra_info.update(opened.facts, **engines.machine(), batch_size=batch_size)
+    record(benchmark, opened, "runtime on CUDA", batch_size)
     np.testing.assert_allclose(probabilities, reference[:batch_size], atol=1e-5)

@@ -19,7 +19,7 @@ def lazy_attributes(package: str, homes: Mapping[str, str]) -> Callable[[str], A
 
 
 def resolve(entry: Any) -> Any:
-    """What a table's entry stands for: "package.module:name" is imported, all else is returned."""
+    """A table's entry as a value: "package.module:name" is imported, anything else is returned."""
     if not isinstance(entry, str):
         return entry
     module, _, name = entry.partition(":")

@@ -3,13 +3,13 @@
     FerError
     ├── ModelSpecError   a spec that is incomplete, contradictory or unreadable
     ├── ModelFileError   a model file that is missing, broken, or of another kind
-    ├── ProviderError    the execution provider asked for cannot run here
+    ├── ProviderError    the requested execution provider cannot run here
     ├── ImageError       an image that cannot be read or decoded
     ├── DataError        a data set, folder, or output file that cannot be used
-    ├── TrainingError    a training run that comes to nothing as it was set up
+    ├── TrainingError    a training run that cannot succeed as it was set up
     └── ParityError      two models that should compute the same do not
 
-Each class knows the exit status that the command line ends with (see `fer-infer --help`).
+Each class has the exit status that the command line ends with (see `fer-infer --help`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ModelFileError(FerError):
 
 
 class ProviderError(FerError):
-    """The execution provider that was asked for cannot run on this machine."""
+    """The requested execution provider cannot run on this machine."""
 
     exit_status = 4
 
@@ -52,7 +52,7 @@ class DataError(FerError):
 
 
 class TrainingError(FerError):
-    """A training run that comes to nothing: a loss that is not finite, a net that collapsed."""
+    """A training run that cannot succeed: a loss that is not finite, a model that collapsed."""
 
     exit_status = 5
 

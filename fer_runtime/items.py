@@ -6,10 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from fer_runtime.errors import DataError, ImageError
-from fer_runtime.images import EXTENSIONS, Pixels, Source, not_an_image
+from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +26,15 @@ class Item:
 
 
 def named(many: Iterable[Item | Source]) -> Iterator[Item]:
-    """Paths, encoded bytes and arrays, of a generator too -> items, one at a time.
+    """Paths and images of every kind that `images.load` takes -> items, one at a time.
 
-    Images without a name are numbered by their position: `image 0`. Arrays are copied, because a
-    generator may fill the same one again.
+    `many` may be a generator. Images without a name are numbered by their position: `image 0`. They
+    are copied (an open file is read), because a generator may fill the same array again.
 
     Raises:
         ImageError: `many` is one image.
     """
-    if isinstance(many, str | bytes | os.PathLike):
+    if is_one_image(many):
         raise ImageError("this is one image; pass a list of images, as [image]")
     for index, source in enumerate(many):
         if isinstance(source, Item):
@@ -44,12 +42,21 @@ def named(many: Iterable[Item | Source]) -> Iterator[Item]:
         elif isinstance(source, str | os.PathLike):
             path = os.fsdecode(source)
             yield Item(path, path)
-        elif isinstance(source, bytes | bytearray | memoryview):
-            yield Item(f"image {index}", "", content=bytes(source))
-        elif isinstance(source, np.ndarray):
-            yield Item(f"image {index}", "", content=source.copy())
         else:
-            yield Item(f"image {index}", "", not_an_image(source))
+            yield _without_a_name(f"image {index}", source)
+
+
+def is_one_image(source: object) -> bool:
+    """Whether it is one image where several are expected (an array may be several)."""
+    known = isinstance(source, str | bytes | bytearray | memoryview | os.PathLike)
+    return known or is_pillow(source) or callable(getattr(source, "read", None))
+
+
+def _without_a_name(name: str, source: object) -> Item:
+    try:
+        return Item(name, "", content=content_of(source))
+    except ImageError as error:
+        return Item(name, "", str(error))
 
 
 def require_regular(path: str) -> None:

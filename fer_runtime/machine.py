@@ -1,4 +1,4 @@
-"""The machine: what its processor is called, and how much of it this process may use."""
+"""The machine: the name of its processor, and how many cores this process may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The CPU by name where the system tells, else its architecture."""
+    """The name of the CPU where the system has it, else its architecture."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from fer_runtime.items import Item
 
-FULL_BATCHES = 2
+FULL_BATCHES = 1
 """Whole batches that are read ahead at most."""
 
 

@@ -268,7 +268,7 @@ def infer(
             - overwrite=False: replace an output that exists.
 
     Returns:
-        What was done: rows, errors, seconds and more.
+        A value with the rows, errors, seconds and more of this call.
 
     Raises:
         DataError: sources without images, or an output that cannot be written or exists already.

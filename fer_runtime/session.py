@@ -25,10 +25,24 @@ class Outputs(NamedTuple):
 
 
 class Session:
-    """An ONNX model with its spec on a provider that was checked.
+    """An ONNX model with its spec, on a provider that was checked. `Session.open` makes one.
+
+    >>> from fer_runtime.classifier import find_model
+    >>> session = Session.open(find_model("compact_cnn"), provider="cpu", threads=1)
+    >>> outputs = session.run(np.zeros((2, 1, 48, 48), np.uint8))
+    >>> outputs.probabilities.shape
+    (2, 7)
 
     Threads may call `run` side by side: onnxruntime runs each call on the calling thread when
     `threads` is 1, which is how the pipeline uses all cores.
+
+    Attributes:
+        spec: what the model expects, and its labels.
+        path: the ONNX file.
+        threads: CPU threads of one call.
+        provider: the provider that runs it, as "cpu" or "cuda".
+        provider_reason: why, in a few words for a person.
+        fixed_batch: whether batches should be padded to one size on this provider.
     """
 
     def __init__(self, opened: providers.Opened, spec: ModelSpec, path: Path, threads: int) -> None:
@@ -55,11 +69,18 @@ class Session:
         threads: int | None = None,
         spec: ModelSpec | None = None,
     ) -> Session:
-        """Open an ONNX file; `spec` is needed only where the file carries none.
+        """Open an ONNX file.
+
+        Args:
+            path: the file.
+            provider: "cpu", "cuda" (or an error), or "auto".
+            threads: CPU threads of one call; default: the cores that this process may use.
+            spec: required only where the file contains none.
 
         Raises:
-            ModelFileError: missing, broken, not ONNX, or at odds with its spec.
-            ModelSpecError: the file carries no spec and none was given, a broken one, or another
+            ValueError: `threads` below 1.
+            ModelFileError: missing, broken, not ONNX, or contradicting its spec.
+            ModelSpecError: the file contains no spec and none was given, a broken one, or another
                 than the one given.
             ProviderError: the provider cannot run here.
         """
@@ -166,16 +187,16 @@ def _open(model: Path, provider: str, threads: int) -> providers.Opened:
         reason = str(error).strip().splitlines()[0]
         raise ModelFileError(
             f"{model} cannot be loaded as ONNX: {reason} (`fer-export inspect {model}` shows "
-            "what it holds.)"
+            "what it contains.)"
         ) from None
 
 
 def _refuse_other_kinds(model: Path) -> None:
-    """Say what a file is when it is not ONNX; protobuf itself has no magic number."""
+    """Name the kind of a file that is not ONNX; protobuf itself has no magic number."""
     if not model.exists():
         raise ModelFileError(
             f"{model} does not exist. `fer-export onnx best.pt` makes a model from a checkpoint; "
-            "those that come with the package are called compact_cnn and compact_cnn.int8."
+            "those that come with the package are named compact_cnn and compact_cnn.int8."
         )
     if not model.is_file():
         raise ModelFileError(f"{model} is not a file.")
@@ -199,11 +220,11 @@ def _refuse_other_kinds(model: Path) -> None:
             f"{model} is a PyTorch file, not ONNX; make one: `fer-export onnx {model}`."
         )
     if start.lstrip()[:1] == b"<":
-        raise ModelFileError(f"{model} is a web page, not ONNX; the download went wrong.")
+        raise ModelFileError(f"{model} is a web page, not ONNX; the download failed.")
 
 
 def _settled_spec(session: Any, model: Path, given: ModelSpec | None) -> ModelSpec:
-    """The file's own spec, or the given one where the file carries none."""
+    """The file's own spec, or the given one where the file contains none."""
     if given is None:
         return _embedded_spec(session, model)
     if METADATA_KEY in session.get_modelmeta().custom_metadata_map:
@@ -211,9 +232,8 @@ def _settled_spec(session: Any, model: Path, given: ModelSpec | None) -> ModelSp
         for name in ("labels", "input", "temperature"):
             if getattr(own, name) != getattr(given, name):
                 raise ModelSpecError(
-                    f"{model} carries a spec of its own, and the one given has another {name}. "
-                    f"Leave it away; `fer-export attach-spec {model} --spec JSON` makes a copy "
-                    "with another spec."
+                    f"{model} contains a spec, and the given one has another {name}. Omit --spec; "
+                    f"`fer-export attach-spec {model} --spec JSON` makes a copy with another spec."
                 )
     return given
 
@@ -222,8 +242,8 @@ def _embedded_spec(session: Any, model: Path) -> ModelSpec:
     text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
     if text is None:
         raise ModelSpecError(
-            f"{model} carries no ModelSpec, so its labels and input are unknown. Describe it in a "
-            "JSON file and say --spec spec.json; a start:\n" + _spec_template(session)
+            f"{model} contains no ModelSpec, so its labels and input are unknown. Describe them in "
+            "a JSON file and pass --spec spec.json; to start from:\n" + _spec_template(session)
         )
     try:
         return ModelSpec.from_json(text)
@@ -232,7 +252,7 @@ def _embedded_spec(session: Any, model: Path) -> ModelSpec:
 
 
 def _spec_template(session: Any) -> str:
-    """A spec for a foreign model, filled in as far as its signature tells."""
+    """A spec for a foreign model, filled in as far as its signature allows."""
     first = session.get_inputs()[0]
     shape = [size if isinstance(size, int) else None for size in first.shape]
     nhwc = len(shape) == 4 and shape[3] in (1, 3)
@@ -265,18 +285,18 @@ def _check_signature(session: Any, spec: ModelSpec, model: Path) -> None:
     name = spec.input.name
     if name not in inputs:
         raise ModelFileError(
-            f"{model}: the spec names the input {name!r}, but the graph has {', '.join(inputs)}."
+            f"{model}: the spec has the input {name!r}, but the graph has {', '.join(inputs)}."
         )
     others = sorted(set(inputs) - {name})
     if others:
         raise ModelFileError(
-            f"{model}: the graph wants {', '.join(others)} beside {name!r}; fer-runtime runs "
+            f"{model}: the graph requires {', '.join(others)} beside {name!r}; fer-runtime runs "
             "models with one input, the images."
         )
     wanted = "tensor(uint8)" if spec.input.dtype == "uint8" else "tensor(float)"
     if inputs[name].type != wanted:
         raise ModelFileError(
-            f"{model}: the spec says {wanted} for {name!r}; the graph takes {inputs[name].type}."
+            f"{model}: the spec has {wanted} for {name!r}; the graph takes {inputs[name].type}."
         )
     channels, height, width = spec.input.shape
     expected = (
@@ -287,11 +307,11 @@ def _check_signature(session: Any, spec: ModelSpec, model: Path) -> None:
         isinstance(have, int) and have != want for have, want in zip(actual, expected, strict=True)
     ):
         raise ModelFileError(
-            f"{model}: the spec says (N, {', '.join(map(str, expected))}) for {name!r}, but the "
+            f"{model}: the spec has (N, {', '.join(map(str, expected))}) for {name!r}, but the "
             f"graph takes {inputs[name].shape}."
         )
     classes = session.get_outputs()[0].shape[-1:]
     if classes and isinstance(classes[0], int) and classes[0] != len(spec.labels):
         raise ModelFileError(
-            f"{model}: the spec has {len(spec.labels)} labels, but the graph puts out {classes[0]}."
+            f"{model}: the spec has {len(spec.labels)} labels, but the graph outputs {classes[0]}."
         )

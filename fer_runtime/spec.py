@@ -15,7 +15,8 @@ from typing import Any, Literal, get_args
 
 from fer_runtime.errors import ModelSpecError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Written into every spec. Version 1, which is read too, had no `resize_to`."""
 METADATA_KEY = "fer_runtime.spec"
 """The key of the spec's JSON in ONNX `metadata_props`."""
 EXTRA_FILE = "spec.json"
@@ -23,7 +24,7 @@ EXTRA_FILE = "spec.json"
 
 Layout = Literal["NCHW", "NHWC"]
 Dtype = Literal["uint8", "float32"]
-ResizeMode = Literal["stretch", "crop", "pad"]
+ResizeMode = Literal["stretch", "crop", "pad", "short", "long"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
@@ -37,8 +38,20 @@ class InputSpec:
     `value_range = (low, high)`.
 
     `resize_mode`: "stretch" ignores the aspect ratio, "crop" scales the shorter side and cuts the
-    centre, "pad" scales the longer side and fills with black. `crop_margin` is the border around a
-    detected face, as a fraction of its size.
+    centre, "pad" scales the longer side and fills with black. These three end at height x width.
+
+    `resize_to` adds a second step, as torchvision's Resize and CenterCrop: the whole image is
+    resized first, then its centre of height x width is taken, with black around it where it is
+    smaller. "short" and "long" keep the aspect ratio and need the pixels of that side; "stretch"
+    takes (height, width). The pixels are then torchvision's own, bit for bit (which costs a JPEG
+    its decode at a reduced scale).
+
+    `crop_margin` is the border around a detected face, as a fraction of its size.
+
+    Example:
+        `transforms.Compose([Resize(256), CenterCrop(224), ToTensor()])` is
+        `InputSpec(height=224, width=224, channels=3, mean=(0, 0, 0), std=(1, 1, 1),
+        resize_mode="short", resize_to=256)`.
 
     Raises:
         ModelSpecError: a value of the wrong type, out of range, or at odds with another.
@@ -56,6 +69,7 @@ class InputSpec:
     resize_mode: ResizeMode = "stretch"
     interpolation: Interpolation = "bilinear"
     crop_margin: float = 0.0
+    resize_to: int | tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
@@ -81,6 +95,31 @@ class InputSpec:
         margin = _number("input.crop_margin", self.crop_margin)
         if not 0 <= margin <= 2:
             raise ModelSpecError(f"input.crop_margin is {margin}; it must be from 0 to 2.")
+        self._check_resize_to()
+
+    def _check_resize_to(self) -> None:
+        mode, given = self.resize_mode, self.resize_to
+        if mode in ("short", "long"):
+            if given is None or isinstance(given, list | tuple):
+                raise ModelSpecError(
+                    f'input.resize_to is {given!r}; resize_mode "{mode}" needs the pixels of the '
+                    f"{mode} side, as 256."
+                )
+            _check_integer("input.resize_to", given, 1, 16384)
+        elif mode == "stretch" and given is not None:
+            if not isinstance(given, list | tuple) or len(given) != 2:
+                raise ModelSpecError(
+                    f'input.resize_to is {given!r}; resize_mode "stretch" takes (height, width). '
+                    'To keep the aspect ratio, choose "short" or "long".'
+                )
+            for side in given:
+                _check_integer("input.resize_to", side, 1, 16384)
+            object.__setattr__(self, "resize_to", tuple(given))
+        elif given is not None:
+            raise ModelSpecError(
+                f'input.resize_to is {given!r}; resize_mode "{mode}" takes none. It goes with '
+                '"short", "long" and "stretch".'
+            )
 
     def _check_per_channel(self, key: str) -> None:
         given = getattr(self, key)
@@ -128,7 +167,7 @@ class Provenance:
 class ModelSpec:
     """What a classifier expects and says: the one contract between training, export and runtime.
 
-    `labels` stand in logit order. `architecture` and `architecture_args` rebuild the net in
+    `labels` are in logit order. `architecture` and `architecture_args` rebuild the net in
     `fer_train.models`. `temperature` divides the logits before the softmax (inside the graph).
     `parity` is None in a checkpoint; in an artefact it is the verdict about that very file.
 
@@ -190,8 +229,10 @@ class ModelSpec:
         rest = dict(values)
         version = rest.pop("schema_version", None)
         if version is None:
-            raise ModelSpecError("The spec has no schema_version; this version writes 1.")
-        if version != SCHEMA_VERSION:
+            raise ModelSpecError(
+                f"The spec has no schema_version; this version writes {SCHEMA_VERSION}."
+            )
+        if version not in range(1, SCHEMA_VERSION + 1):
             raise ModelSpecError(
                 f"The spec has schema_version {version!r}; this version of fer-runtime reads up to "
                 f"{SCHEMA_VERSION}. Upgrade fer-runtime, or export the model again."

@@ -1,4 +1,7 @@
-"""Fixtures: a small trained-looking net, its artefacts, and a folder of synthetic faces."""
+"""Fixtures for all tests. Importing this file needs neither torch nor another extra.
+
+Fixtures that train or export import what they need when a test asks for them.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
 from fer_bench import artefacts
 from fer_bench.gpu import skip_without_cuda
-from fer_export.parity import inputs
 from fer_runtime.spec import InputSpec, ModelSpec
-from fer_train.synthetic import write_dataset
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_torch_thread() -> None:
-    """Small nets gain nothing from more, and lose much where cores are shared."""
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def small_largest_batch() -> None:
-    """Parity with 1,024 images takes seconds an export; test_inputs.py looks at that batch."""
-    inputs.LARGEST_BATCH = 40
 
 
 @pytest.fixture
@@ -47,7 +35,22 @@ def spec(grey: InputSpec) -> ModelSpec:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
+def small_torch() -> None:
+    """Torch on one thread, and parity without its batch of 1,024 images.
+
+    Small nets gain nothing from more threads, and lose much where cores are shared; parity with
+    1,024 images takes seconds an export, and test_inputs.py covers that batch.
+    """
+    import torch
+
+    from fer_export.parity import inputs
+
+    torch.set_num_threads(1)
+    inputs.LARGEST_BATCH = 40
+
+
+@pytest.fixture(scope="session")
+def exported(small_torch: None, tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
     """One seeded net as checkpoint, ONNX and TorchScript; treat the files as read-only."""
     return artefacts.make(tmp_path_factory.mktemp("artefacts"))
 
@@ -55,6 +58,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Synthetic faces in FER2013's layout: 140 training, 70 validation, 35 test images."""
+    from fer_train.synthetic import write_dataset
+
     root = tmp_path_factory.mktemp("data") / "faces"
     write_dataset(root, train=140, validation=70, test=35)
     return root
@@ -69,5 +74,5 @@ def faces() -> npt.NDArray[np.uint8]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `gpu` say what is missing where they cannot run."""
+    """Skip the tests marked `gpu` where they cannot run, with what is missing as the reason."""
     skip_without_cuda(items)

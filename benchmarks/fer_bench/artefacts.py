@@ -1,4 +1,4 @@
-"""What benchmarks run on when they are given nothing: a seeded net, exported with parity."""
+"""What benchmarks run on by default: a seeded model, exported with parity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 
 @dataclass(frozen=True)
 class Artefacts:
-    """One net in four files: the checkpoint, and what the exporter made of it."""
+    """One net in four files: the checkpoint, and what the exporter made from it."""
 
     checkpoint: Path
     onnx: Path

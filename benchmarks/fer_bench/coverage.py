@@ -1,7 +1,7 @@
 """torchvision's nets through every format: `python -m fer_bench.coverage -o export/COVERAGE.md`.
 
 Nobody's weights are needed: BatchNorm's statistics are those of noise and the head is drawn with
-std 0.1, so that the outputs have a scale (with PyTorch's own initialisation several nets put out
+std 0.1, so that the outputs have a scale (with PyTorch's own initialisation several nets output
 constants, and parity would mean nothing).
 """
 
@@ -54,7 +54,7 @@ def cover(
     nets: Annotated[list[str] | None, typer.Argument(help="Default: all twenty.")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
 ) -> None:
-    """Export each net to each format with parity, and write what came of it."""
+    """Export each net to each format with parity, and write the results."""
     with tempfile.TemporaryDirectory() as folder:
         outcomes = [
             outcome
@@ -99,7 +99,7 @@ def through_all_formats(
 
 
 def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, ModelDescription]:
-    """Write a bare state dict of a net whose outputs have a scale, and say what it is."""
+    """Write a bare state dict of a net whose outputs have a scale; its path and description."""
     import torch
     from torch import nn
 
@@ -121,7 +121,7 @@ def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, ModelDescriptio
     for layer in made.modules():
         if isinstance(layer, nn.BatchNorm2d):
             # All that parity looks at, at once, and nothing else in training mode: with statistics
-            # of other images, or of dropped branches, deep nets blow every rounding up until
+            # of other images, or of dropped branches, deep nets amplify every rounding until
             # nothing agrees (efficientnet_b0: logits of 210 for a black image).
             layer.momentum = 1.0
             # Most units stay on, as in trained nets; centred at zero, a hundred random layers

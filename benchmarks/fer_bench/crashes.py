@@ -1,7 +1,7 @@
 """`fer-infer` that is killed, or runs out of disk or readers: `python -m fer_bench.crashes FOLDER`.
 
-Kills it by SIGKILL at random moments, each time going on with `--resume`, and compares what comes
-of it with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. Then lets the disk run
+Kills it by SIGKILL at random moments, resumes it each time with `--resume`, and compares the
+result with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. Then lets the disk run
 full (a small tmpfs where this process may mount one, else a limit on the size of files), and
 closes the pipe it writes to.
 """
@@ -42,7 +42,7 @@ def check(
     kills: Annotated[int, typer.Option(help="Kills for each format.", min=1)] = 50,
     seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
 ) -> None:
-    """Say how each ended; exit status 1 if a row was lost, doubled or changed."""
+    """Print how each ended; exit status 1 if a row was lost, doubled or changed."""
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
         folder = Path(name)
         faces = folder / "faces"
@@ -62,7 +62,7 @@ def check(
 
 
 def _killed(job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Generator) -> str:
-    """Kill and go on until it was killed so often; a finished file is judged and begun anew."""
+    """Kill and resume `kills` times; each finished file is compared and removed."""
     target = whole.with_stem("killed")
     killed = finished = 0
     while killed < kills or not finished:
@@ -94,7 +94,7 @@ def _require_equal(found: Path, whole: Path) -> None:
 
 
 def _disk_full(job: tuple[object, ...], whole: Path) -> str:
-    """A third of the room that it takes; then as much as it wants, and `--resume`."""
+    """A disk with a third of the room that it needs; then enough room, and `--resume`."""
     with _small_disk(whole.parent / "small", whole.stat().st_size // 3) as (disk, before, grow):
         target = disk / whole.name
         ended = command.run(*job, "-o", target, before=before)
@@ -135,7 +135,7 @@ def _small_disk(
 
 
 def _closed_pipe(job: tuple[object, ...], whole: Path) -> str:
-    """A reader that leaves after some lines; what it got must be the beginning of the file."""
+    """A reader that stops after some lines; what it read must be the beginning of the file."""
     process = command.start(*job, "-o", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     lines = [process.stdout.readline() for _ in range(1000)]

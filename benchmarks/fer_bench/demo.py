@@ -1,4 +1,4 @@
-"""`make demo`: the whole path as a user would type it, with a summary of what came out.
+"""`make demo`: the whole path as a user would type it, with a summary.
 
 Every step is one of the three command lines, run as a process of its own.
 """
@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `fer-infer` said about the held-out folder, and how fast it was."""
+    """How well `fer-infer` predicted the held-out folder, and how fast it was."""
 
     images: int
     accuracy: float
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class StepError(FerError):
-    """A step of the demo failed; its own message stands above."""
+    """A step of the demo failed; its own message is above."""
 
 
 @app.command()
@@ -54,7 +54,7 @@ def demo(
         Path | None, typer.Option(help="A best.pt to export and run, instead of training one.")
     ] = None,
 ) -> None:
-    """Train, export with parity, infer; then say what came out."""
+    """Train, export with parity, infer; then print a summary."""
     started = time.perf_counter()
     output.mkdir(parents=True, exist_ok=True)
     root = data or _synthetic(output / "data")

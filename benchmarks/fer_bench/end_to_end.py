@@ -1,6 +1,7 @@
-"""fer-infer against the loop that users write, in one run: `python -m fer_bench.end_to_end`.
+"""fer-infer against the usual PyTorch loop, in one run: `python -m fer_bench.end_to_end`.
 
-Prints images/s of both, alternating, the ratio of the medians, and whether the decisions agree.
+Prints images/s of both, alternating, the ratio of the medians, and whether the decisions agree. The
+baseline's start-up is not counted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fer_bench import by_hand, command
+from fer_bench import baseline, command
 from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
-BY_HAND = "by hand (start-up not counted)"
+BASELINE = "baseline (ImageFolder + DataLoader)"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -30,11 +31,11 @@ def compare(
     checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
     data: Annotated[Path, typer.Argument(help="Folder with one subfolder per class.")],
     int8: Annotated[
-        str, typer.Option(help="The same net as int8: an ONNX file or a shipped model.")
+        str, typer.Option(help="The same model as int8: an ONNX file or a shipped model.")
     ] = "compact_cnn.int8",
     repeats: Annotated[int, typer.Option(help="Runs of each, alternating.", min=1)] = 5,
 ) -> None:
-    """Images/s from file to CSV row: fer-infer, its pipeline, and the loop written by hand."""
+    """Images/s from file to CSV row: fer-infer, its pipeline, and the baseline."""
     from fer_export import exporter
 
     with tempfile.TemporaryDirectory() as folder:
@@ -44,8 +45,8 @@ def compare(
         figures = measure(checkpoint, models, data, repeats, Path(folder))
     for name, values in figures["images_per_second"].items():
         print(f"{name:<42}{statistics.median(values):8,.0f} images/s   (median of {len(values)})")
-    for name, ratio in figures["ratio_to_by_hand"].items():
-        print(f"{name:<42}{ratio:8.2f} x by hand")
+    for name, ratio in figures["ratio_to_baseline"].items():
+        print(f"{name:<42}{ratio:8.2f} x baseline")
     for name, equal in figures["equal_top1"].items():
         print(f"{name}: top-1 equal on {equal:,} of {figures['images']:,} images")
 
@@ -62,8 +63,8 @@ def measure(
             rates[f"fer-infer {name} (whole command)"].append(len(labels[name]) / seconds)
             rate = _pipeline(model, data, folder / "pipeline.csv")
             rates[f"fer-infer {name} (file to CSV row)"].append(rate)
-        rate, found = by_hand.images_per_second(checkpoint, data)
-        rates[BY_HAND].append(rate)
+        rate, found = baseline.images_per_second(checkpoint, data)
+        rates[BASELINE].append(rate)
     medians = {name: statistics.median(values) for name, values in rates.items()}
     folders = np.array(sorted(entry.name for entry in data.iterdir() if entry.is_dir()))
     expected = folders[found]
@@ -73,8 +74,8 @@ def measure(
             name: int((expected == np.array(mine)).sum()) for name, mine in labels.items()
         },
         "images_per_second": rates,
-        "ratio_to_by_hand": {
-            name: value / medians[BY_HAND] for name, value in medians.items() if name != BY_HAND
+        "ratio_to_baseline": {
+            name: value / medians[BASELINE] for name, value in medians.items() if name != BASELINE
         },
     }
 
@@ -89,7 +90,7 @@ def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
 
 
 def _pipeline(model: Path, data: Path, output: Path) -> float:
-    """Images per second from files to a finished CSV, with the session open already."""
+    """Images per second from files to a finished CSV, with the session already open."""
     from fer_runtime.machine import usable_threads
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.session import Session

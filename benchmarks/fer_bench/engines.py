@@ -22,7 +22,7 @@ Run = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Engine:
-    """An opened model: its verb, and the facts a reader needs to judge the figure."""
+    """An opened model: its verb, and the facts a reader needs to understand the figure."""
 
     run: Run
     facts: Mapping[str, Any]
@@ -68,7 +68,7 @@ ENGINES: Mapping[str, Callable[[Artefacts, int], Engine]] = {
 
 
 def machine() -> dict[str, Any]:
-    """The machine a figure was measured on, in words."""
+    """The machine a figure was measured on: cpu, cores, and versions."""
     from fer_runtime.machine import processor, usable_threads
 
     return {

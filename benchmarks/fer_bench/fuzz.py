@@ -1,9 +1,9 @@
 """Coverage-guided fuzzing of the one decoder: `python -m fer_bench.fuzz` (extra `fuzz`).
 
-Begins with the files of `fer_bench.hostile` and mutates them by libFuzzer (through Atheris), guided
-by the branches of `fer_runtime.images` and of Pillow's readers. Whatever the bytes, `decode` must
-give pixels of the input's shape or raise ImageError; another exception, a crash, more than ten
-seconds or two gigabytes end the run and leave the bytes in a file.
+Starts with the files of `fer_bench.hostile`; libFuzzer (through Atheris) mutates them, guided by
+the branches of `fer_runtime.images` and of Pillow's readers. For all bytes, `decode` must return
+pixels of the input's shape or raise ImageError; another exception, a crash, more than ten seconds
+or two gigabytes end the run, and the bytes are written to a file.
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ INPUTS = (
 
 @app.command()
 def fuzz(
-    seconds: Annotated[int, typer.Option(help="How long.", min=1)] = 600,
-    seed: Annotated[int, typer.Option(help="libFuzzer's; 0 is another one each time.")] = 1,
-    keep: Annotated[Path, typer.Option(help="Where bytes are put that break it.")] = Path("."),
+    seconds: Annotated[int, typer.Option(help="Duration in seconds.", min=1)] = 600,
+    seed: Annotated[
+        int, typer.Option(help="Seed of libFuzzer; 0 chooses another one each time.")
+    ] = 1,
+    keep: Annotated[Path, typer.Option(help="Folder for bytes that break it.")] = Path("."),
 ) -> None:
-    """Fuzz for so long; exit status 1, and the bytes in a file, if something was found."""
+    """Fuzz for some seconds; exit status 1, and the bytes in a file, if something was found."""
     from fer_bench import hostile
 
     with tempfile.TemporaryDirectory() as name:
@@ -59,7 +61,7 @@ def fuzz(
             "artifact_prefix": f"{keep}/broken-",
         }
         arguments = [f"-{option}={value}" for option, value in options.items()]
-        begun = len(os.listdir(corpus))
+        at_start = len(os.listdir(corpus))
         process = subprocess.Popen(
             [sys.executable, "-c", "from fer_bench.fuzz import child; child()", *arguments, name],
             stderr=subprocess.PIPE, text=True, errors="replace",
@@ -70,8 +72,8 @@ def fuzz(
             sys.stderr.write(line)
             last = line.strip() if line.startswith("Done ") else last
         found = process.wait() != 0
-        grown = f"{begun} files became {len(os.listdir(corpus)):,} that reach something new"
-        print(f"{last or 'broke off'}; {grown}; {'something' if found else 'nothing'} found")
+        grown = f"{at_start} files became {len(os.listdir(corpus)):,} that reach something new"
+        print(f"{last or 'stopped early'}; {grown}; {'something' if found else 'nothing'} found")
     raise typer.Exit(1 if found else 0)
 
 
@@ -105,7 +107,7 @@ def require_pixels_or_error(data: bytes) -> None:
         pixels = images.decode(data, spec, max_pixels=limit)
     except ImageError as error:
         if not str(error):
-            raise ValueError("an error without a word") from None
+            raise ValueError("an ImageError without a message") from None
         return
     if pixels.shape != spec.shape or pixels.dtype != np.uint8:
         raise ValueError(f"{pixels.dtype} {pixels.shape} for {spec.shape}")

@@ -1,8 +1,8 @@
-"""Files that mean harm, and what `fer-infer` makes of them: `python -m fer_bench.hostile`.
+"""Malicious files, and how `fer-infer` handles them: `python -m fer_bench.hostile`.
 
 Makes over 300 of them (cut short, with flipped bits, bombs, wrong endings, empty, one pixel wide,
 link cycles, pipes, sockets, devices, not readable, strangely named), classifies the folder in one
-run, and says whether every file got exactly one row of the kind it must have.
+run, and checks that every file got exactly one row of the kind it must have.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def make(folder: Path) -> dict[str, str]:
 
 
 def contents() -> Iterator[tuple[str, bytes, str]]:
-    """(name, bytes, expectation) of the files that are hostile by what they hold."""
+    """(name, bytes, expectation) of the files that are hostile by their content."""
     yield from _cut_and_flipped()
     yield from _bombs()
     yield from _odd_sizes()
@@ -197,7 +197,7 @@ def _rare_but_whole() -> Iterator[tuple[str, bytes, str]]:
 
 
 def _special(folder: Path) -> dict[str, str]:
-    """What is no regular file, or may not be read."""
+    """Entries that are not regular files, or may not be read."""
     whole = encode(_picture(), "PNG")
     os.mkfifo(folder / "pipe.jpg")
     with socket.socket(socket.AF_UNIX) as listener:
@@ -265,7 +265,7 @@ def png(
     width: int, height: int, *, bits: int = 8, colour_type: int = 0, raw: bytes = b"",
     text: bytes = b"",
 ) -> bytes:  # fmt: skip
-    """A PNG by hand, with right checksums whatever it claims (PNG specification, chapter 11)."""
+    """A PNG with right checksums whatever it claims (PNG specification, chapter 11)."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         check = zlib.crc32(kind + body)
@@ -279,14 +279,14 @@ def png(
 
 
 def bmp(width: int, height: int) -> bytes:
-    """A BMP that claims to be of that size and holds one pixel."""
+    """A BMP that claims to be of that size and contains one pixel."""
     data = bytearray(encode(Image.new("RGB", (1, 1)), "BMP"))
     data[18:26] = struct.pack("<ii", width, height)
     return bytes(data)
 
 
 def jpeg(width: int, height: int) -> bytes:
-    """A JPEG that claims to be of that size and holds 8 x 8 pixels."""
+    """A JPEG that claims to be of that size and contains 8 x 8 pixels."""
     data = bytearray(encode(Image.new("RGB", (8, 8)), "JPEG"))
     start = data.index(b"\xff\xc0") + 5
     data[start : start + 4] = struct.pack(">HH", height, width)

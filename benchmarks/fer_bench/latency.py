@@ -45,7 +45,7 @@ def measure(image: Path, model: str | None, repeats: int) -> dict[str, Any]:
     if (height, width) != (spec.height, spec.width):
         raise DataError(
             f"{image} is {width} x {height}; the model takes {spec.width} x "
-            f"{spec.height}, and a resize is no part of this comparison."
+            f"{spec.height}, and this comparison has no resize."
         )
 
     def bare() -> None:

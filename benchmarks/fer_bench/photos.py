@@ -1,7 +1,7 @@
 """Large photographs: the decoder against Pillow's full decode: `python -m fer_bench.photos`.
 
 Makes JPEGs of 12 megapixels with the spectrum of photographs (no photographs are to be had without
-a download) and reads them on one core to the input of a small grey net and of a large colour one:
+a download) and reads them on one core to the input of a small grey model and of a large colour one:
 by `fer_runtime.images`, and by Pillow as in tutorials. Prints images/s, the ratio, and by how many
 grey levels the results differ.
 """

@@ -46,7 +46,7 @@ def compare(
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     repeats: Annotated[int, typer.Option(min=1)] = 15,
 ) -> None:
-    """Images/s of each way, medians of alternating runs, and what an image's time is made of."""
+    """Images/s of each way, medians of alternating runs, and where an image's time goes."""
     names = [item.path for item in Files([data])]
     figures = {each: measure(find_model(each), data, names, batch_size, repeats) for each in model}
     for each, found in figures.items():

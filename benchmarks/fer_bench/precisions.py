@@ -29,7 +29,7 @@ def compare(
     data: Annotated[Path, typer.Option(help="Folder with train/<label>/* and validation/.")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file.")] = None,
 ) -> None:
-    """Say what each precision costs and gains."""
+    """Print what each precision costs and gains."""
     with tempfile.TemporaryDirectory() as folder:
         found = measure(checkpoint, data, Path(folder))
     text = json.dumps(found, indent=2) + "\n"
@@ -60,10 +60,10 @@ def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
         done = exporter.export(checkpoint, "onnx", folder / f"{name}.onnx", options)
         seconds = seconds or time.perf_counter() - started
         files[name] = done.path
-        said = _top1(to_onnx.runner(done.path), known.paths, loaded.spec.input)
-        matrix = metrics.confusion_matrix(known.targets, said, len(loaded.spec.labels))
+        predicted = _top1(to_onnx.runner(done.path), known.paths, loaded.spec.input)
+        matrix = metrics.confusion_matrix(known.targets, predicted, len(loaded.spec.labels))
         precisions[name] = {
-            "agreement": float((said == expected).mean()),
+            "agreement": float((predicted == expected).mean()),
             "accuracy": metrics.accuracy(matrix),
             "macro_f1": metrics.macro_f1(matrix),
             "bytes": done.path.stat().st_size,

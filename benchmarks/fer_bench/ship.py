@@ -1,4 +1,4 @@
-"""Make what `fer_runtime/models` holds: `python -m fer_bench.ship best.pt --data fer2013`.
+"""Make the files in `fer_runtime/models`: `python -m fer_bench.ship best.pt --data fer2013`.
 
 Exports a checkpoint as fp32 and as int8 with parity on the validation images, writes its spec
 beside it, and writes the model card with figures measured by this very command.
@@ -31,7 +31,7 @@ CARD = "MODEL_CARD.md"
 
 @dataclass(frozen=True)
 class Figures:
-    """What a card tells: the evaluation as shipped, and that without the fitted temperature."""
+    """What a card shows: the evaluation as shipped, and that without the fitted temperature."""
 
     shipped: Evaluation
     uncalibrated: Evaluation
@@ -47,7 +47,7 @@ def ship(
     checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
     data: Annotated[Path, typer.Option(help="FER2013 with its train/ and validation/.")],
     history: Annotated[Path, typer.Option(help="history.csv of the run: epochs and time.")],
-    machine: Annotated[str, typer.Option(help="What it was trained on, in words.")],
+    machine: Annotated[str, typer.Option(help="The machine it was trained on.")],
     folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
@@ -77,7 +77,7 @@ def ship(
     int8 = exporter.export(checkpoint, "onnx", path.with_suffix(".int8.onnx"), options)
     assert int8.verification.reduced is not None
     for written in (path, int8.path):
-        exporter.report_path(written).unlink()  # the verdict stands in the file too
+        exporter.report_path(written).unlink()  # the verdict is in the file too
     spec = read_spec(path)
     path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
     net = loaded.net()
@@ -192,17 +192,17 @@ def _confusion(evaluation: Evaluation) -> str:
 
 
 CARD_TEMPLATE = """\
-# Model card: the net that fer-runtime ships
+# Model card: the model that fer-runtime ships
 
 `{architecture}` {arguments}: {size} grey pixels in, seven classes out
-({labels}). {parameters} parameters, {multiply_adds} multiply-adds an image,
+({labels}). {parameters} parameters, {multiply_adds} multiply-adds per image,
 one ONNX file of {megabytes}; the same as int8 beside it (`fer-infer --model compact_cnn.int8`).
 Written by `python -m fer_bench.ship`, which measured every figure below.
 
 **The weights are for research and evaluation only.** FER2013 was collected from the web without its
 subjects' consent and under unclear terms, so they are not covered by the code's licence.
 
-## What it is for, and what not
+## Intended use
 
 It names the *apparent* expression of a face in a picture that is cropped to the face, in FER2013's
 seven categories. It does not know what a person feels, thinks or intends; the categories are a
@@ -212,16 +212,16 @@ and to evaluate.
 Not for decisions about people: not for hiring, work, school, insurance or policing. In the European
 Union, inferring emotions at work and in education is prohibited (AI Act, Article 5(1)(f)). Its bias
 between groups of people (age, sex, skin colour, culture, glasses, beards, scarves) is
-**unmeasured**: FER2013 carries no such labels, and its pictures are no fair sample of anybody.
-Faces turned away, covered, or badly lit, and pictures without a face, get a label and a probability
-all the same.
+**unmeasured**: FER2013 carries no such labels, and its pictures are not a fair sample of any group.
+Faces turned away, covered, or badly lit, and pictures without a face, also get a label and
+a probability.
 
 ## Data
 
 FER2013 (Goodfellow et al. 2013): trained on the Training split (28,709 images), every choice made
 on PublicTest (3,589; the epoch, the recipe and the temperature), PrivateTest not looked at. So the
-figures on PublicTest are on the bright side. 280 of PublicTest's images also stand in Training, 7
-of them under another label (`fer-train stats`); the second column leaves them out. The labels are
+figures on PublicTest are somewhat too good. 280 of PublicTest's images are also in Training, 7 of
+them under another label (`fer-train stats`); the second column omits them. The labels are
 noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013).
 
 ## Training
@@ -231,12 +231,12 @@ noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013)
 ```
 
 {epochs} epochs in {hours} hours on {machine}
-({versions}), {created}. The commands that made the checkpoints named here, and what was tried
-besides, stand in train/RESULTS.md of the repository.
+({versions}), {created}. The commands that made the checkpoints named here, and what else
+was tried, are in train/RESULTS.md of the repository.
 
 ## Evaluation on PublicTest
 
-One pass an image, no test-time augmentation; 95 % bootstrap intervals over the images.
+One pass per image, no test-time augmentation; 95 % bootstrap intervals over the images.
 
 {table}
 
@@ -255,13 +255,13 @@ changes probabilities, never labels.
 
 ONNX, uint8 pixels in, logits and probabilities out, normalisation inside. Parity with PyTorch on
 {parity_images} inputs, noise and faces: the smallest tolerance that would have passed is {parity}
-of the logits' standard deviation (allowed: 1e-4). The verdict stands in the file: `fer-export
-inspect`.
+of the logits' standard deviation (allowed: 1e-4). The result is embedded in the file:
+`fer-export inspect` prints it.
 
 int8 is static and per channel, calibrated on at most 512 images of Training (without those that are
-in PublicTest too); of three ways of calibrating the one with the best macro-F1 on PublicTest was
-kept.
-Speed is that of the session alone on one core of this machine ({processor}), measured in turns:
+in PublicTest too); of three calibration methods, the one with the best macro-F1 on
+PublicTest was kept.
+Speed is the session's alone, on one core of this machine ({processor}), alternating:
 
 {precisions}
 """

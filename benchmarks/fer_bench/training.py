@@ -1,7 +1,7 @@
-"""One epoch of fer-train against the loop of every tutorial: `python -m fer_bench.training DATA`.
+"""One epoch of fer-train against the usual PyTorch loop: `python -m fer_bench.training DATA`.
 
-Same net, batch size, precision and kinds of augmentation, same cores, in turn; the ratio is between
-the medians of images/s. Also how much of a step is waiting for data.
+Same model, batch size, precision and kinds of augmentation, same cores, in turn; the ratio is
+between the medians of images/s. Also how much of a step is waiting for data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Folder with train/<class>/*.")],
     images: Annotated[int, typer.Option(help="Training images of an epoch.", min=128)] = 6000,
     batch_size: Annotated[int, typer.Option(help="Images per step.", min=2)] = 64,
-    architecture: Annotated[str, typer.Option(help="Net.")] = "compact_cnn",
+    architecture: Annotated[str, typer.Option(help="Name of the model.")] = "compact_cnn",
     repeats: Annotated[int, typer.Option(help="Epochs of each, alternating.", min=1)] = 3,
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fer_export import parity
+from fer_export import parity, preprocessing
 from fer_export.formats.table import Format, format_named
 from fer_export.loading import ModelDescription, load
 from fer_export.options import ExportOptions
@@ -84,6 +84,7 @@ def export(
     loaded = load(checkpoint, description, say=say)
     # A conversion starts without a verdict: one about another file is worse than none.
     spec = loaded.spec.replace(parity=None)
+    say(preprocessing.describe(spec.input))
     batches = list(inputs.all_batches(spec.input, options.images))
     deployable = loaded.deployable()
     with WorkFolder(target) as folder:

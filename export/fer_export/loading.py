@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from fer_export import weights
+from fer_export import preprocessing, weights
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from fer_train import checkpoint as checkpoints
@@ -37,6 +37,10 @@ class ModelDescription:
         mean: per channel, on the 0-1 scale.
         std: per channel, on the 0-1 scale.
         net_args: the architecture's own arguments.
+        resize_mode: as in `InputSpec`; None is its default.
+        interpolation: as in `InputSpec`; None is its default.
+        resize_to: as in `InputSpec`.
+        preset: the preprocessing preset that some of these were taken from.
         state_key: the entry of the file that contains the weights, where it has several.
         trust_pickle: open a pickled module, which executes code in the file.
     """
@@ -48,6 +52,10 @@ class ModelDescription:
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     net_args: Mapping[str, Any] = field(default_factory=dict)
+    resize_mode: str | None = None
+    interpolation: str | None = None
+    resize_to: int | tuple[int, int] | None = None
+    preset: str | None = None
     state_key: str | None = None
     trust_pickle: bool = False
 
@@ -57,7 +65,7 @@ class ModelDescription:
         Raises:
             ModelSpecError: one of them is missing (all that are missing are named), or wrong.
         """
-        missing = [name for name, value in self._input().items() if not value]
+        missing = [name for name, value in self._required().items() if not value]
         if missing or self.image_size is None or self.channels is None:
             raise ModelSpecError(
                 f"The file contains no ModelSpec, so {', '.join(missing)} must be given: "
@@ -72,6 +80,7 @@ class ModelDescription:
                 channels=self.channels,
                 mean=self.mean,
                 std=self.std,
+                **preprocessing.input_fields(self),
             ),
             architecture=self.architecture,
             architecture_args={
@@ -82,11 +91,17 @@ class ModelDescription:
 
     def named(self) -> list[str]:
         """The options that were given and that a checkpoint with a ModelSpec does not take."""
-        values = {**self._input(), "--state-key": self.state_key}
+        values = {
+            **({"--preprocessing": self.preset} if self.preset else self._required()),
+            "--resize-mode": None if self.preset else self.resize_mode,
+            "--interpolation": None if self.preset else self.interpolation,
+            "--resize-to": None if self.preset else self.resize_to,
+            "--state-key": self.state_key,
+        }
         return [name for name, value in values.items() if value]
 
-    def _input(self) -> dict[str, Any]:
-        """Option -> value, for what describes labels and input."""
+    def _required(self) -> dict[str, Any]:
+        """Option -> value, for what every description needs."""
         return {
             "--labels": self.labels, "--image-size": self.image_size, "--channels": self.channels,
             "--mean": self.mean, "--std": self.std,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fer_export.precision.table import PRECISIONS, Precision
+from fer_export.preprocessing.options import PANEL, PreprocessingOptions
 from fer_runtime.cli.options import option
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class ComparisonOptions:
             the precision's own.
         min_agreement: smallest share of equal top-1, 0 to 1; None is the precision's own.
         bisect: if parity fails, name the first node whose output differs.
+        reference: the user's own preprocessing, "package.module:function" from a path to a float
+            tensor (C, H, W); `images` must get the same labels through it.
     """
 
     images: Path | None = option(
@@ -56,6 +59,13 @@ class ComparisonOptions:
     )
     bisect: bool = option(
         False, "If parity fails, name the first node whose output differs.", "--bisect"
+    )
+    reference: str | None = option(
+        None,
+        "Your own preprocessing, package.module:function, from a path to a float tensor (C, H, W). "
+        "It is imported, and each file of --images must get the same label through it.",
+        metavar="FUNCTION",
+        panel=PANEL,
     )
 
 
@@ -115,7 +125,7 @@ class ExportOptions(VerifyOptions):
 
 
 @dataclass(frozen=True)
-class DescriptionOptions:
+class DescriptionOptions(PreprocessingOptions):
     """What the command line knows of a checkpoint that contains no ModelSpec."""
 
     architecture: str | None = option(
@@ -160,7 +170,7 @@ class DescriptionOptions:
         """
         from fer_export.loading import ModelDescription, labels_from
 
-        return ModelDescription(
+        described = ModelDescription(
             architecture=self.architecture,
             labels=labels_from(self.labels) if self.labels else (),
             image_size=_size(self.image_size) if self.image_size else None,
@@ -171,6 +181,7 @@ class DescriptionOptions:
             state_key=self.state_key,
             trust_pickle=self.trust_pickle,
         )
+        return self.complete(described)
 
 
 def _size(text: str) -> tuple[int, int]:

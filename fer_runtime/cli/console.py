@@ -54,7 +54,7 @@ def run_app(app: typer.Typer) -> None:
     if sys.stderr is None:  # closed by `2>&-`; what is printed to None goes to stdout
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
-        app()
+        app(prog_name=os.path.basename(sys.argv[0]))
     except FerError as error:
         fail(str(error), error.exit_status)
     except OSError as error:

@@ -182,14 +182,16 @@ def _execute(run: Run, writing: OutputOptions) -> RunResult:
     watching = _watching(run, writing)
     to_file = writing.output not in (None, "-")
     keeps = to_file and run.identity is not None and not watching
-    with _expected_ends(run, writing.output if keeps else None), Bar(run) as bar:
-        result = run.execute([*bar.observers, *watching])
     stream = sys.stdout if to_file else sys.stderr
-    for each in watching:
-        if writing.as_json:
-            print_text(json.dumps(each.to_dict(), indent=2) + "\n", stream)
-        else:
-            print_text(each.text(), stream)
+    with _expected_ends(run, writing.output if keeps else None):
+        with Bar(run) as bar:
+            result = run.execute([*bar.observers, *watching])
+        for each in watching:
+            as_json = writing.as_json
+            text = json.dumps(each.to_dict(), indent=2) + "\n" if as_json else each.text()
+            print_text(text, stream)
+    if writing.evaluate and writing.exclude_duplicates_of is None:
+        say("images of the training data count too; --exclude-duplicates-of DIR leaves them out")
     return result
 
 

@@ -33,19 +33,17 @@ def diagnose() -> list[Cause]:
     return [*_diagnose_driver(), *_diagnose_libraries()]
 
 
-def has_device() -> bool:
-    """Whether the NVIDIA driver is installed and finds a device."""
-    return not _diagnose_driver()
+def has_driver() -> bool:
+    """Whether the NVIDIA driver is installed, so that a GPU can be expected."""
+    return not isinstance(_load_driver(), OSError)
 
 
 def _diagnose_driver() -> list[Cause]:
     """Ask the driver itself for devices (CUDA driver API: cuInit, cuDeviceGetCount)."""
-    library = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
-    try:
-        driver = ctypes.CDLL(library)
-    except OSError as error:
+    driver = _load_driver()
+    if isinstance(driver, OSError):
         remedy = "it needs an NVIDIA GPU and its driver; nvidia-smi shows whether both are there"
-        return [Cause("no NVIDIA driver is installed", remedy, _loader_message(error))]
+        return [Cause("no NVIDIA driver is installed", remedy, _loader_message(driver))]
     status = driver.cuInit(0)
     count = ctypes.c_int(0)
     if status == 0:
@@ -55,6 +53,13 @@ def _diagnose_driver() -> list[Cause]:
     if count.value == 0:
         return [Cause("the NVIDIA driver finds no device", "is CUDA_VISIBLE_DEVICES set?")]
     return []
+
+
+def _load_driver() -> ctypes.CDLL | OSError:
+    try:
+        return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+    except OSError as error:
+        return error
 
 
 def _diagnose_libraries() -> list[Cause]:

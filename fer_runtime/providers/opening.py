@@ -73,7 +73,7 @@ def _choose(create: Create) -> Opened:
         )
         if isinstance(found, Opened):
             return found
-        if entry.has_device():
+        if entry.is_expected():
             reason = f"{PROVIDERS[FALLBACK].title}, because {found[0].what}"
     return Opened(_create(create, FALLBACK), FALLBACK, reason)
 

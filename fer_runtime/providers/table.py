@@ -18,7 +18,7 @@ class Provider:
         title: how messages call it.
         options: what onnxruntime is given.
         diagnose: why it cannot run here, most basic cause first; empty where it should run.
-        has_device: whether this machine has its hardware, so that `auto` explains not using it.
+        is_expected: whether this machine seems made for it, so that `auto` explains not using it.
         automatic: whether `auto` tries it; several are tried in the order of the table.
         fixed_batch: whether batches are padded to one size, because each size costs a new plan.
     """
@@ -27,7 +27,7 @@ class Provider:
     title: str
     options: Mapping[str, str] = field(default_factory=dict)
     diagnose: Callable[[], list[Cause]] = list
-    has_device: Callable[[], bool] = lambda: True
+    is_expected: Callable[[], bool] = lambda: True
     automatic: bool = False
     fixed_batch: bool = False
 
@@ -44,7 +44,7 @@ PROVIDERS: dict[str, Provider] = {
             "arena_extend_strategy": "kSameAsRequested",
         },
         cuda.diagnose,
-        cuda.has_device,
+        cuda.has_driver,
         automatic=True,
         fixed_batch=True,
     ),

@@ -15,7 +15,7 @@ from fer_runtime.items import Item
 from fer_runtime.spec import ModelSpec
 
 RECORD = ".run.json"
-LONGEST_VALUES = 150
+LONGEST_VALUES = 100
 
 
 @dataclass(frozen=True)

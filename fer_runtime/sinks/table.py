@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -36,7 +37,8 @@ def sink_of(ending: str) -> type[Sink]:
 
 def ending_of(output: str) -> str:
     """The ending in the table that a file name has; raises DataError where there is none."""
-    fitting = [ending for ending in SINKS if output.lower().endswith(ending)]
+    name = os.path.basename(output).lower()
+    fitting = [each for each in SINKS if name.endswith(each) and name != each]
     if not fitting:
         raise DataError(
             f"{output or 'an empty name'}: unknown ending; the format goes by it: {_endings()}."

@@ -55,20 +55,20 @@ class LinesSink(Sink):
         self.empty = True
         if self.to_stdout:
             self.stream = _standard_output(is_data=self.is_data)
-            begun = False
+            started = False
         else:
             self.stream = self._open()
             try:
-                begun = self._begin()
+                started = self._begin()
             except DataError:
                 self.stream.close()
                 raise
         with _explained(self.output):
-            if self.run is not None and not begun:
+            if self.run is not None and not started:
                 write_record(self.partial, self.run)
-            self.begin(begun)
+            self.begin(started)
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, started: bool) -> None:
         """Prepare writing, and write a header unless the file has one already."""
 
     @abstractmethod
@@ -195,11 +195,11 @@ class CsvSink(LinesSink):
 
     quoted: ClassVar[bool] = True
 
-    def begin(self, begun: bool) -> None:
+    def begin(self, started: bool) -> None:
         self._writer = csv.writer(self.stream, lineterminator="\n")
         # Until Python 3.13 csv leaves a carriage return unquoted, and readers take it for an end.
         self._quoting = csv.writer(self.stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
-        if not begun:
+        if not started:
             self._writer.writerow(columns(self.labels))
         self._blank = [""] * (len(self.labels) + 2)
 

@@ -52,7 +52,7 @@ class Sources(Files):
         return islice(super().__iter__(), index - 1, None, count)
 
     def total(self) -> int | None:
-        """How many items iterating yields; None where only reading a stream would tell."""
+        """How many items iterating yields; None where that takes reading a stream."""
         if any(s == STDIN or _is_glob(s) or reader_of(s) for s in self.sources):
             return None
         return super().total()

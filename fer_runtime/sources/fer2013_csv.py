@@ -43,9 +43,12 @@ class Record:
         if not levels or side * side != len(levels):
             raise ImageError(f"{len(levels)} pixels are not a square image")
         try:
-            return np.array(levels, np.uint8).reshape(side, side)
+            numbers = np.array(levels, np.int64)  # NumPy 1 wraps 256 to 0 in an array of uint8
+            if numbers.min() < 0 or numbers.max() > 255:
+                raise ValueError(levels)
         except (ValueError, OverflowError):
             raise ImageError("its pixels are not whole numbers from 0 to 255") from None
+        return numbers.astype(np.uint8).reshape(side, side)
 
 
 def records(path: str) -> Iterator[Record]:
@@ -78,7 +81,7 @@ def records(path: str) -> Iterator[Record]:
     except (OSError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         where = f" after line {line}" if line else ""
-        raise DataError(f"{path} cannot be read as CSV{where}: {reason}") from None
+        raise DataError(f"{path} cannot be read as CSV{where}: {reason}") from error
 
 
 def rows(path: str) -> Iterator[Item]:
@@ -89,16 +92,16 @@ def rows(path: str) -> Iterator[Item]:
     Raises:
         DataError: not such a file at all.
     """
-    begun = False
+    started = False
     try:
         for record in records(path):
-            begun = True
+            started = True
             name = f"{path}:{record.line}"
             try:
                 yield Item(name, name, content=record.image(), label=record.label)
             except ImageError as error:
                 yield Item(name, name, str(error), label=record.label)
     except DataError as error:
-        if not begun:
+        if not started:
             raise
-        yield Item(path, path, f"the file cannot be read further: {error}")
+        yield Item(path, path, f"the file cannot be read further: {error.__cause__}")

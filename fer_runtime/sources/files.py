@@ -12,8 +12,8 @@ class Files:
     """Images below folders (recursively, sorted by name) and files named one by one.
 
     A folder yields the files with a known image ending and counts the others in `skipped`; a file
-    that is named explicitly is always tried. Links are followed, and a folder that was visited
-    already is not visited again, so link cycles end. Iterating again starts anew.
+    that is named explicitly is always read. Links are followed, and a folder that was visited
+    already is not visited again, so link cycles end. Iterating again starts over.
     """
 
     def __init__(self, sources: Iterable[str | os.PathLike[str]]) -> None:
@@ -37,7 +37,7 @@ class Files:
             yield Item(source, source)
 
     def _walk(self, top: str, visited: set[tuple[int, int]]) -> Iterator[Item]:
-        """Depth first with a stack of our own: folders may lie deeper than Python recurses."""
+        """Depth first with an explicit stack: folders may be nested deeper than Python recurses."""
         waiting = [self._list(top, visited)]
         while waiting:
             entry = next(waiting[-1], None)

@@ -25,8 +25,8 @@ SOURCES: dict[str, str | Reader] = {
 """File name ending (lower case) -> reader of the items in such a file, or "module:name" of one.
 
 A reader takes the path and yields an Item for each image, and None for each other file inside,
-which is counted as skipped. It raises DataError for a file that is not of its kind. A new kind of source
-is a module with a reader, and one entry here.
+which is counted as skipped. It raises DataError for a file that is not of its kind. A new kind of
+source is a module with a reader, and one entry here.
 """
 
 
@@ -34,4 +34,6 @@ def reader_of(source: str) -> Reader | None:
     """The reader of a file that contains many images, by the longest ending that fits; or None."""
     name = source.lower()
     endings = [ending for ending in SOURCES if name.endswith(ending)]
-    return cast("Reader", resolve(SOURCES[max(endings, key=len)])) if endings else None
+    if not endings:
+        return None
+    return cast("Reader", resolve(SOURCES[max(endings, key=len)]))

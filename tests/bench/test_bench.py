@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench import by_hand, demo, end_to_end, engines, precisions
+from fer_bench import baseline, demo, end_to_end, engines, precisions
 from fer_bench.artefacts import Artefacts
 from fer_export.precision import int8
 from fer_runtime import images
@@ -21,10 +21,10 @@ def test_engines_agree(exported: Artefacts, faces: np.ndarray) -> None:
         np.testing.assert_allclose(probabilities, outputs["eager"], atol=1e-6, err_msg=name)
 
 
-def test_by_hand_loop_sees_the_runtimes_pixels(exported: Artefacts, dataset: Path) -> None:
+def test_baseline_sees_the_runtimes_pixels(exported: Artefacts, dataset: Path) -> None:
     """On grey files of the input's size torchvision's transforms and ours must not differ."""
     spec = checkpoint.load(exported.checkpoint).spec.input
-    loader = by_hand.loader(spec, dataset / "test")
+    loader = baseline.loader(spec, dataset / "test")
     tensor, _ = loader.dataset[3]
     path = Path(loader.dataset.samples[3][0])
     pixels = images.load(path, spec).astype(np.float32) / 255
@@ -32,14 +32,14 @@ def test_by_hand_loop_sees_the_runtimes_pixels(exported: Artefacts, dataset: Pat
     np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-6)
 
 
-def test_end_to_end_agrees_with_the_by_hand_loop(
+def test_end_to_end_agrees_with_the_baseline(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
     figures = end_to_end.measure(
         exported.checkpoint, {"fp32": exported.onnx}, dataset / "validation", 1, tmp_path
     )
     assert figures["images"] == figures["equal_top1"]["fp32"] == 70
-    assert all(ratio > 0 for ratio in figures["ratio_to_by_hand"].values())
+    assert all(ratio > 0 for ratio in figures["ratio_to_baseline"].values())
 
 
 def test_demo_takes_labels_from_the_folders_name(tmp_path: Path) -> None:

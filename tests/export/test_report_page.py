@@ -16,7 +16,7 @@ from fer_export.options import ExportOptions
 from fer_export.parity import Batch, compare
 from fer_export.parity.verification import Verification
 from fer_export.report import page as report_page
-from fer_export.report.html import Page
+from fer_export.report.html_page import Page
 from fer_export.report.page import Entry
 from fer_runtime.errors import DataError
 

@@ -1,20 +1,27 @@
-"""Small models written with onnx.helper in milliseconds: no torch, no training, known weights."""
+"""Fixtures of the runtime's tests; they need `pip install '.[cpu]' pytest` and nothing else."""
 
 from __future__ import annotations
 
+import ctypes
+import io
+import os
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx
+import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
-from fer_bench.artefacts import LABELS
+from fer_runtime.providers import wheels
 from fer_runtime.session import Session
-from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
+from fer_runtime.spec import InputSpec, ModelSpec
+from tests.runtime.command import INFER, ROWS, Done, Infer, environment
+from tests.runtime.onnx_writer import save
+from tests.runtime.stand_ins import CPU, CUDA, NO_DRIVER, Driver, Pretend
+from tests.runtime.tiny import LABELS, draw_faces, save_classifier
 
 SaveGraph = Callable[..., Path]
 
@@ -42,55 +49,73 @@ def tiny_session(tiny_model: Path) -> Session:
 @pytest.fixture(scope="session")
 def save_graph() -> SaveGraph:
     """The function `save(path, nodes, inputs, outputs, weights, metadata)` -> path."""
-    return _save
+    return save
 
 
-def save_classifier(path: Path, spec: ModelSpec) -> Path:
-    """uint8 images -> logits, probabilities: cast, /255, convolution, average, head, softmax."""
-    rng = np.random.default_rng(7)
-    weights = {
-        "scale": np.float32(255),
-        "filters": rng.normal(size=(6, 1, 5, 5)).astype(np.float32),
-        "head": rng.normal(scale=8, size=(6, len(spec.labels))).astype(np.float32),
-    }
-    nodes = [
-        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Div", ["floats", "scale"], ["scaled"]),
-        helper.make_node("Conv", ["scaled", "filters"], ["maps"], strides=[2, 2]),
-        helper.make_node("Relu", ["maps"], ["positive"]),
-        helper.make_node("GlobalAveragePool", ["positive"], ["means"]),
-        helper.make_node("Flatten", ["means"], ["features"]),
-        helper.make_node("MatMul", ["features", "head"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1),
-    ]
-    count = len(spec.labels)
-    return _save(
-        path,
-        nodes,
-        [("images", TensorProto.UINT8, ["batch", *spec.input.shape])],
-        [(name, TensorProto.FLOAT, ["batch", count]) for name in ("logits", "probabilities")],
-        weights,
-        {METADATA_KEY: spec.to_json()},
-    )
+@pytest.fixture(scope="session")
+def faces() -> npt.NDArray[np.uint8]:
+    """(40, 1, 48, 48) uint8 drawn faces; read-only, so that a test fails that writes to it."""
+    pixels = draw_faces(40)
+    pixels.flags.writeable = False
+    return pixels
 
 
-def _save(
-    path: Path,
-    nodes: list[onnx.NodeProto],
-    inputs: list[tuple[str, int, list[int | str]]],
-    outputs: list[tuple[str, int, list[int | str]]],
-    weights: dict[str, npt.NDArray[Any]] | None = None,
-    metadata: dict[str, str] | None = None,
-) -> Path:
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info(*entry) for entry in inputs],
-        [helper.make_tensor_value_info(*entry) for entry in outputs],
-        [numpy_helper.from_array(np.asarray(v), k) for k, v in (weights or {}).items()],
-    )
-    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 17)])
-    helper.set_model_props(model, metadata or {})
-    onnx.checker.check_model(model)
-    onnx.save(model, path)
-    return path
+@pytest.fixture(scope="module")
+def face(faces: npt.NDArray[np.uint8]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(faces[3, 0]).save(stream, "JPEG", quality=95)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def messy(tmp_path: Path, face: bytes) -> Path:
+    """A folder as people have them: ROWS, and one file that is not an image."""
+    folder = tmp_path / "messy folder"
+    (folder / "5 nested").mkdir(parents=True)
+    contents = [face, face[: len(face) // 2], b"Dear diary", b"", face, face]
+    for (name, _), content in zip(ROWS, contents, strict=False):
+        (folder / name).write_bytes(content)
+    os.mkfifo(folder / ROWS[6][0])
+    (folder / "readme.txt").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def infer(tmp_path: Path, tiny_model: Path) -> Infer:
+    """fer-infer on the CPU with the tiny model, in an empty current folder."""
+    current = tmp_path / "current"
+    current.mkdir()
+
+    def run(*arguments: object, model: object = tiny_model, provider: str = "cpu") -> Done:
+        options = ["--model", str(model), "--provider", provider] if model else []
+        command = [*INFER, *map(str, arguments), *options]
+        done = subprocess.run(
+            command, cwd=current, env=environment(), capture_output=True, timeout=60, check=False
+        )
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        return done
+
+    return run
+
+
+@pytest.fixture
+def pretend(monkeypatch: pytest.MonkeyPatch) -> Pretend:
+    """Play a machine: its driver and the libraries that do not load, as the loader reports them."""
+
+    def play(driver: Driver | None = None, missing: dict[str, str] | None = None) -> None:
+        def load(name: str, *_: object, **__: object) -> object:
+            if name == "libcuda.so.1":
+                if driver is None:
+                    raise OSError(NO_DRIVER)
+                return driver
+            for part, message in (missing or {}).items():
+                if part in name:
+                    raise OSError(message)
+            return object()
+
+        monkeypatch.setattr(wheels, "installed_wheels", lambda: ["onnxruntime-gpu"])
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None, raising=False)
+        monkeypatch.setattr(ctypes, "CDLL", load)
+
+    return play

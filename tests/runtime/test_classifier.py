@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fer_bench.artefacts import LABELS
 from fer_runtime import classifier as module
 from fer_runtime.classifier import Classifier, Prediction, find_model
 from fer_runtime.errors import ImageError, ModelFileError
 from fer_runtime.images import Source
 from fer_runtime.pipeline import BATCHES_IN_FLIGHT
 from fer_runtime.session import Session
+from tests.runtime.tiny import LABELS
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -126,7 +126,7 @@ def test_rows_keep_what_cannot_be_read(classifier: Classifier, faces: Pixels) ->
 
 def test_one_image_in_the_place_of_several_is_said(classifier: Classifier) -> None:
     for one in ("photo.jpg", b"bytes", Path("photo.jpg")):
-        with pytest.raises(ImageError, match="this is one image, and not several of them"):
+        with pytest.raises(ImageError, match="this is one image; pass a list of images"):
             classifier.predict_batch(one)  # type: ignore[arg-type]
 
 
@@ -144,10 +144,10 @@ def test_an_array_may_be_filled_again_by_its_generator(
     assert classifier.predict_batch(camera()) == expected
 
 
-def test_objects_that_are_no_images_are_rows_with_an_error(classifier: Classifier) -> None:
+def test_objects_that_are_not_images_are_rows_with_an_error(classifier: Classifier) -> None:
     rows = list(classifier.rows([None, 3.5]))  # type: ignore[list-item]
-    assert [row.error and row.error[:22] for row in rows] == [
-        "a NoneType is no image", "a float is no image; a"
+    assert [row.error and row.error.partition(";")[0] for row in rows] == [
+        "a NoneType is not an image", "a float is not an image"
     ]  # fmt: skip
 
 
@@ -192,7 +192,7 @@ def test_load_opens_the_model_with_its_spec(tiny_model: Path, faces: Pixels) -> 
 @pytest.fixture
 def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, no $FER_MODEL, and a package that ships no model; returns where
-    the shipped one would lie."""
+    the shipped one would be."""
     package, current = tmp_path / "package", tmp_path / "current"
     package.mkdir()
     current.mkdir()

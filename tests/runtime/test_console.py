@@ -31,7 +31,7 @@ def app_that_raises(error: BaseException) -> typer.Typer:
         (ModuleNotFoundError("No module named 'torch'", name="torch"), 2, "this needs torch"),
     ],
 )
-def test_expected_errors_are_a_sentence_and_a_status(
+def test_expected_errors_are_a_clear_message_and_a_status(
     error: BaseException,
     status: int,
     message: str,

@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fer_runtime import hashing
+from tests.properties import given, settings, st
 
 Weights = list[tuple[str, npt.NDArray[np.generic]]]
 

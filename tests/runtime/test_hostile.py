@@ -1,4 +1,4 @@
-"""Hundreds of files that mean harm: a row each, and the run goes on, soon and in little memory."""
+"""Hundreds of malicious files: a row each, and the run continues, soon and in little memory."""
 
 from __future__ import annotations
 

@@ -12,19 +12,20 @@ import threading
 import time
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from fer_bench.hostile import bmp, encode, jpeg, png, progressive
 from fer_runtime import images
 from fer_runtime.errors import ImageError
+from fer_runtime.items import named
 from fer_runtime.spec import InputSpec
+from tests.properties import given, settings, st
 
 Pixels = npt.NDArray[np.uint8]
 ORIENTATION = 0x0112
@@ -145,7 +146,7 @@ def test_32_bit_grey_is_refused(tmp_path: Path) -> None:
 
 
 def test_16_bit_rgb_png_keeps_its_high_bytes() -> None:
-    """Written by hand, for Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
+    """Written byte by byte, as Pillow writes no 16-bit RGB: one pixel 0x1234, 0x8000, 0xFFFF."""
     data = png(1, 1, bits=16, colour_type=2, raw=b"\0" + bytes.fromhex("12348000ffff"))
     found = images.load(data, fit(1, 1, 3))
     np.testing.assert_allclose(found.ravel(), [0x12, 0x80, 0xFF], atol=1)
@@ -704,6 +705,207 @@ def test_flipped_bits_are_pixels_or_an_image_error(file_format: str) -> None:
         assert_pixels_or_image_error(bytes(broken), draw.choice([1, 3]))
 
 
+# --- resize, then crop -----------------------------------------------------------------------
+
+
+def resize_then_crop(image: Image.Image, resize_to: Any, spec: InputSpec) -> Pixels:
+    """The baseline: Pillow's resize of the whole image, then torchvision's CenterCrop by loops."""
+    if isinstance(resize_to, int):
+        choose = min if spec.resize_mode == "short" else max
+        side = choose(image.size)
+        resize_to = [
+            resize_to if length == side else int(resize_to * length / side)
+            for length in image.size[::-1]
+        ]
+    resample = Image.Resampling[spec.interpolation.upper()]
+    whole = np.asarray(image.convert("RGB").resize(tuple(resize_to)[::-1], resample))
+    kept = np.zeros((spec.height, spec.width, 3), np.uint8)
+    # round(x / 2) where it crops, x // 2 where it pads; Python rounds halves to even.
+    down, across = (
+        round((size - wanted) / 2.0) if size > wanted else -((wanted - size) // 2)
+        for size, wanted in zip(whole.shape, kept.shape[:2], strict=False)
+    )
+    for row in range(spec.height):
+        for column in range(spec.width):
+            y, x = row + down, column + across
+            if 0 <= y < whole.shape[0] and 0 <= x < whole.shape[1]:
+                kept[row, column] = whole[y, x]
+    return kept.transpose(2, 0, 1)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic", "lanczos"])
+@pytest.mark.parametrize(
+    ("mode", "resize_to", "target"),
+    [
+        ("short", 32, (28, 28)),
+        ("short", 32, (29, 24)),
+        ("short", 20, (28, 28)),
+        ("short", 25, (16, 40)),
+        ("long", 40, (30, 30)),
+        ("long", 27, (32, 32)),
+        ("stretch", (40, 36), (31, 30)),
+        ("stretch", (20, 50), (30, 30)),
+    ],
+)
+def test_resize_then_crop_equals_pillow_and_a_loop(
+    mode: str, resize_to: Any, target: tuple[int, int], interpolation: str, file_format: str
+) -> None:
+    for size in ((37, 53), (61, 40), (33, 33), (20, 101)):
+        data = encode(Image.fromarray(smooth(*size)), file_format)
+        spec = fit(*target, 3, resize_mode=mode, resize_to=resize_to, interpolation=interpolation)
+        expected = resize_then_crop(Image.open(io.BytesIO(data)), resize_to, spec)
+        np.testing.assert_array_equal(images.load(data, spec), expected)
+
+
+def test_short_by_hand() -> None:
+    """2 x 5 stays 2 x 5; of 5 columns 2 are cut: round(1.5) is 2, the even number."""
+    row = np.array([[0, 10, 20, 30, 40]] * 2, np.uint8)
+    found = images.load(row, fit(2, 2, resize_mode="short", resize_to=2))
+    np.testing.assert_array_equal(found, [[[20, 30]] * 2])
+
+
+def test_long_by_hand_has_black_around_it() -> None:
+    """2 x 4 with the long side 4 stays; 2 rows in 5 leave 1 above and 2 below."""
+    row = np.full((2, 4), 9, np.uint8)
+    found = images.load(row, fit(5, 4, resize_mode="long", resize_to=4))
+    np.testing.assert_array_equal(found[0][:, 0], [0, 9, 9, 0, 0])
+
+
+def test_the_long_side_is_truncated_not_rounded() -> None:
+    """3 x 5 with the short side 8 is 8 x int(13.33); 5 x 8 with 3 is 3 x int(4.8)."""
+    for size, side, long in (((3, 5), 8, 13), ((5, 8), 3, 4)):
+        pixels = smooth(*size)
+        found = images.load(pixels, fit(side, long, 3, resize_mode="short", resize_to=side))
+        expected = Image.fromarray(pixels).resize((long, side), Image.Resampling.BILINEAR)
+        np.testing.assert_array_equal(found, planar(expected))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_resize_then_crop_is_of_the_upright_picture(orientation: int) -> None:
+    data = encode(Image.fromarray(smooth(60, 90)), "JPEG", exif=with_orientation(orientation))
+    spec = fit(28, 24, 3, resize_mode="short", resize_to=32)
+    upright = Image.fromarray(np.ascontiguousarray(pillow(data, 3).transpose(1, 2, 0)))
+    np.testing.assert_array_equal(images.load(data, spec), resize_then_crop(upright, 32, spec))
+
+
+@pytest.mark.parametrize("mode", ["short", "stretch"])
+def test_a_jpeg_up_to_eight_times_as_large_is_decoded_in_full(mode: str) -> None:
+    """And a larger one at a scale that is less than a grey level off."""
+    resize_to: Any = 32 if mode == "short" else (32, 32)
+    spec = fit(28, 28, 3, resize_mode=mode, resize_to=resize_to)
+    for height, width, largest in ((256, 300, 0), (255, 256, 0), (1400, 1601, 1)):
+        data = encode(Image.fromarray(smooth(height, width)), "JPEG", quality=95)
+        expected = resize_then_crop(Image.open(io.BytesIO(data)), resize_to, spec)
+        gap = np.abs(images.load(data, spec).astype(int) - expected).max()
+        assert gap <= largest
+
+
+@pytest.mark.parametrize("shape", [(1, 40_000), (40_000, 1), (3, 90_000)])
+def test_short_of_a_thread_of_pixels_computes_the_middle_only(shape: tuple[int, int]) -> None:
+    """1 x 40,000 with the short side 256 would be 2.6 thousand million pixels."""
+    ramp = np.linspace(0, 255, max(shape)).astype(np.uint8)
+    pixels = np.ascontiguousarray(
+        np.broadcast_to(ramp if shape[0] < shape[1] else ramp[:, None], shape)
+    )
+    found = images.load(pixels, fit(224, 224, resize_mode="short", resize_to=256))
+    assert np.abs(found.astype(int) - 127).max() <= 1
+
+
+# --- Pillow images, open files, tensors ------------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_a_pillow_image_is_what_its_file_is(mode: str, channels: int) -> None:
+    if mode == "I;16":
+        image = Image.fromarray(noise(9, 7).astype(np.uint16) * 200)
+    else:
+        image = Image.fromarray(noise(9, 7, 3)).convert(mode)
+    data = encode(image, "TIFF", exif=with_orientation(6))
+    opened = Image.open(io.BytesIO(data))
+    expected = images.load(data, fit(5, 4, channels))
+    np.testing.assert_array_equal(images.load(opened, fit(5, 4, channels)), expected)
+    item = next(iter(named([opened])))
+    assert (item.name, item.error) == ("image 0", None)
+    assert isinstance(item.content, np.ndarray)
+    np.testing.assert_array_equal(images.load(item.content, fit(5, 4, channels)), expected)
+
+
+def test_a_pillow_image_without_agreed_range_or_too_large_is_refused() -> None:
+    wide = Image.fromarray(np.ones((4, 4), np.float32))
+    assert "floating-point" in refusal(wide)
+    assert "floating-point" in str(next(iter(named([wide]))).error)
+    assert "over the limit of 10 pixels" in refusal(Image.new("L", (4, 4)), max_pixels=10)
+
+
+def test_a_broken_pillow_image_is_an_image_error() -> None:
+    data = encode(Image.fromarray(noise(40, 40, 3)), "PNG")
+    assert "broken image" in refusal(Image.open(io.BytesIO(data[:300])))
+
+
+def test_open_binary_files_are_read_to_their_end(tmp_path: Path) -> None:
+    pixels = noise(6, 7, 3)
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(Image.fromarray(pixels), "PNG"))
+    expected = images.load(pixels, fit(4, 4))
+    with open(path, "rb") as stream, open(path, "rb", buffering=0) as raw:
+        for source in (stream, raw, io.BytesIO(path.read_bytes())):
+            np.testing.assert_array_equal(images.load(source, fit(4, 4)), expected)
+        assert "rewind the file with seek(0)" in refusal(stream)
+        raw.seek(0)
+        assert next(iter(named([raw]))).content == path.read_bytes()
+    assert "closed file" in refusal(stream)
+    with open(path, encoding="latin-1") as text:
+        assert 'gives str, not bytes; open the file with mode "rb"' in refusal(text)  # type: ignore[arg-type]
+
+
+def test_an_open_file_over_the_byte_limit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images.in_memory, "MAX_FILE_BYTES", 100)
+    stream = io.BytesIO(bytes(1000))
+    assert "over the 100 limit of bytes" in refusal(stream)
+    assert stream.tell() == 101
+
+
+@pytest.mark.parametrize("one", [Image.new("L", (8, 8)), io.BytesIO(b"image"), bytearray(b"image")])
+def test_one_image_is_not_several(one: Any) -> None:
+    """A file above all, whose lines would each be an image."""
+    with pytest.raises(ImageError, match=r"this is one image; pass a list of images, as \[image\]"):
+        next(named(one))
+
+
+class FakeTensor:
+    """What is read of a torch tensor."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: str = "uint8", device: str = "cpu", grad: bool = False
+    ) -> None:
+        self.shape, self.dtype, self.requires_grad = shape, f"torch.{dtype}", grad
+        self.device = SimpleNamespace(type=device)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "advice"),
+    [
+        (FakeTensor((48, 48)), "(H, W[, C]): tensor.numpy()"),
+        (FakeTensor((48, 48, 3)), "(H, W[, C]): tensor.numpy()"),
+        (FakeTensor((3, 48, 48)), "tensor.permute(1, 2, 0).numpy()"),
+        (FakeTensor((1, 48, 48), device="cuda"), "tensor.cpu().permute(1, 2, 0).numpy()"),
+        (FakeTensor((3, 9, 9), "float32", grad=True),
+         "(tensor.detach().permute(1, 2, 0).numpy() * 255).round().astype('uint8')"),
+        (FakeTensor((2, 3, 4, 4)), "is a batch; pass its images one at a time"),
+    ],
+)  # fmt: skip
+def test_a_tensor_is_answered_with_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, tensor: Any, advice: str
+) -> None:
+    """Without torch, which the runtime's tests do not need; tests/export has the real one."""
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(Tensor=FakeTensor))  # type: ignore[arg-type]
+    message = refusal(tensor)
+    assert "a torch tensor of shape" in message and advice in message
+    assert next(iter(named([tensor]))).error == message
+
+
 # --- batches ---------------------------------------------------------------------------------
 
 
@@ -717,10 +919,10 @@ def test_load_batch_stacks_sources_of_any_kind(tmp_path: Path) -> None:
         np.testing.assert_array_equal(row, images.load(pixels, fit(4, 4)))
 
 
-@pytest.mark.parametrize("source", [0, None, 1.5, [1, 2], Image.new("L", (8, 8))], ids=str)
+@pytest.mark.parametrize("source", [0, None, 1.5, [1, 2]], ids=str)
 def test_other_objects_are_refused(source: Any) -> None:
     """An int above all, which the operating system would take for an open file."""
-    with pytest.raises(ImageError, match=r"is no image; allowed: a path, the bytes of a file"):
+    with pytest.raises(ImageError, match=r"is not an image; allowed: a path, the bytes of a file"):
         images.load(source, fit(8, 8))
 
 

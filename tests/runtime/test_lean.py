@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 import fer_runtime
-from fer_runtime import cli, images
+from fer_runtime import images
+from fer_runtime.cli.infer import fer_infer
 
 HEAVY = [
     "torch",
@@ -81,7 +82,7 @@ def test_inference_runs_where_the_training_libraries_are_missing(
         + "import fer_runtime\n"
         + "assert all(getattr(fer_runtime, name) is not None for name in fer_runtime.__all__)\n"
         + "from fer_runtime.cli.infer import main\n"
-        + "infer()"
+        + "main()"
     )
     out = python(code, str(face), "--json", "--model", str(tiny_model), "--provider", "cpu")
     assert json.loads(out)["error"] is None
@@ -124,7 +125,7 @@ def test_onnxruntime_reports_to_nobody(face: Path, tiny_model: Path, tmp_path: P
 
 def test_the_command_line_names_the_real_pixel_limit() -> None:
     """It is written out there, because importing it would cost a start of numpy for --help."""
-    default = inspect.signature(cli.fer_infer).parameters["max_pixels"].default
+    default = inspect.signature(fer_infer).parameters["max_pixels"].default
     assert default == images.MAX_PIXELS
 
 
@@ -143,8 +144,11 @@ def test_the_public_names_are_these() -> None:
         "Prediction",
         "ProviderError",
         "Row",
+        "RunResult",
         "Session",
+        "TrainingError",
         "__version__",
+        "infer",
     ]
     assert dir(fer_runtime) == sorted(fer_runtime.__all__)
 
@@ -175,6 +179,7 @@ def test_errors_form_one_tree_with_known_exit_statuses() -> None:
         "ModelFileError": 5,
         "ModelSpecError": 5,
         "ParityError": 5,
+        "TrainingError": 5,
         "DataError": 6,
         "ImageError": 6,
     }

@@ -1,4 +1,4 @@
-"""Metrics against values worked out by hand, against naive loops, and against torchmetrics."""
+"""Metrics against values worked out on paper, against naive loops, and against torchmetrics."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fer_runtime import metrics
+from tests.properties import given, settings, st
 
 TARGETS = np.array([0, 0, 0, 1, 1, 2])
 PREDICTED = np.array([0, 0, 1, 1, 2, 2])
@@ -78,7 +77,7 @@ def test_accuracy_recall_precision_f1_by_hand() -> None:
 
 
 def test_macro_means_leave_out_classes_without_examples() -> None:
-    """Class 2 never occurs; that it was predicted once lowers the precision of nobody else."""
+    """Class 2 never occurs; that it was predicted once lowers no other precision."""
     matrix = np.array([[3, 0, 1], [0, 2, 0], [0, 0, 0]])
     np.testing.assert_allclose(metrics.recall(matrix), [3 / 4, 1, 0])
     np.testing.assert_allclose(metrics.precision(matrix), [1, 1, 0])
@@ -104,8 +103,11 @@ def test_nothing_counted_is_nan_without_a_warning() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_macro_f1_and_accuracy_equal_torchmetrics(seed: int) -> None:
-    import torch
-    from torchmetrics.functional import classification
+    torch = pytest.importorskip("torch", reason="the comparison needs torch (extra `train`)")
+    classification = pytest.importorskip(
+        "torchmetrics.functional.classification",
+        reason="the comparison needs torchmetrics (extra `train`)",
+    )
 
     targets, predicted = random_labels(seed)
     said, true = torch.from_numpy(predicted), torch.from_numpy(targets)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fer_runtime.errors import DataError
-from fer_runtime.pipeline import Row
+from fer_runtime.rows import Row
 from fer_runtime.sinks import Sink, open_sink, resume
 from fer_runtime.sinks import parquet as module
 from fer_runtime.sinks.parquet import ParquetSink
@@ -25,8 +25,8 @@ pq = pytest.importorskip("pyarrow.parquet", reason="needs pyarrow (extra `parque
 
 def row(index: int) -> Row:
     if index % 5 == 4:
-        return Row(f"{index}.png", None, "empty file")
-    return Row(f"{index}.png", np.array([index / 40, 1 - index / 40], np.float32))
+        return Row(f"{index}.png", LABELS, None, "empty file")
+    return Row(f"{index}.png", LABELS, np.array([index / 40, 1 - index / 40], np.float32))
 
 
 @pytest.fixture(autouse=True)
@@ -80,9 +80,9 @@ def test_another_run_a_folder_and_a_missing_package_are_named(
         with pytest.raises(DataError, match="is being written by another run"):
             ParquetSink(str(path), LABELS, run=RUN, resume=True)
         raise KeyboardInterrupt
-    with pytest.raises(DataError, match="holds an unfinished run"):
+    with pytest.raises(DataError, match="contains an unfinished run"):
         ParquetSink(str(path), LABELS, run=RUN)
-    with pytest.raises(DataError, match="was begun with model abc, not other"):
+    with pytest.raises(DataError, match="was started with model abc, not other"):
         ParquetSink(str(path), LABELS, run={"model": "other"}, resume=True)
     path.mkdir()
     with pytest.raises(DataError, match="is a folder; name a file"):
@@ -101,13 +101,13 @@ def test_another_run_a_folder_and_a_missing_package_are_named(
         ParquetSink(str(tmp_path / "p.parquet"), LABELS)
 
 
-def test_a_damaged_part_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_part_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "o.parquet"
     with pytest.raises(KeyboardInterrupt), ParquetSink(str(path), LABELS, run=RUN) as sink:
         sink.write([row(0)] * 9)
         raise KeyboardInterrupt
     (sink.partial / "00000001.parquet").write_bytes(bytes(100))
-    with pytest.raises(DataError, match=r"partial cannot be gone on with: 00000001\.parquet is"):
+    with pytest.raises(DataError, match=r"partial cannot be resumed: 00000001\.parquet is"):
         ParquetSink(str(path), LABELS, run=RUN, resume=True)
 
 
@@ -118,10 +118,12 @@ def test_killed_while_the_parts_are_removed_the_file_is_complete(tmp_path: Path)
     sink.partial.mkdir()
     (sink.partial / "00000002.parquet").write_bytes(path.read_bytes())
     items = [Item(f"{index}.png", "") for index in range(9)]
-    assert resume.complete(str(path), items).errors == 1
+    found = ParquetSink.read_finished(path)
+    resume.check_complete(str(path), found, items)
+    assert found.errors == 1
     with ParquetSink(str(path), LABELS, run=RUN) as again:
         again.write([row(1)])
-    assert pq.read_table(path).num_rows == 1, "parts without a record are nobody's"
+    assert pq.read_table(path).num_rows == 1, "parts without a record are not used"
 
 
 def test_labels_named_like_a_column_get_another_column(tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_labels_named_like_a_column_get_another_column(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_full_disk_is_a_sentence_and_keeps_the_parts(
+def test_a_full_disk_is_a_clear_error_and_keeps_the_parts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "o.parquet"
@@ -153,7 +155,7 @@ def test_names_of_other_bytes_are_spelled_out(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.png")
     path = tmp_path / "o.parquet"
     with ParquetSink(str(path), LABELS) as sink:
-        sink.write([Row(name, np.array([0.5, 0.5], np.float32))])
+        sink.write([Row(name, LABELS, np.array([0.5, 0.5], np.float32))])
     assert pq.read_table(path)["path"].to_pylist() == ["caf\\xe9.png"]
 
 

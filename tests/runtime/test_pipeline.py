@@ -43,9 +43,11 @@ def plain_loop(session: Session, items: list[Item]) -> list[Row]:
         try:
             pixels = images.load(item.path, session.spec.input)
         except ImageError as error:
-            rows.append(Row(item.name, None, str(error)))
+            rows.append(Row(item.name, session.spec.labels, None, str(error)))
         else:
-            rows.append(Row(item.name, session.run(pixels[None]).probabilities[0]))
+            rows.append(
+                Row(item.name, session.spec.labels, session.run(pixels[None]).probabilities[0])
+            )
     return rows
 
 
@@ -120,7 +122,7 @@ def test_an_item_that_comes_with_an_error_is_not_read(
 ) -> None:
     listed = [Item("folder", items[1].path, "folder cannot be listed"), items[1]]
     (rows,) = Pipeline(tiny_session, workers=1).run(listed)
-    assert rows[0] == Row("folder", None, "folder cannot be listed")
+    assert rows[0] == Row("folder", tiny_session.spec.labels, None, "folder cannot be listed")
     assert rows[1].error is None
 
 
@@ -302,7 +304,7 @@ def test_on_cuda_the_last_batch_is_padded_and_cut(
         return run(pixels)
 
     expected = plain_loop(tiny_session, items)
-    monkeypatch.setattr(tiny_session, "provider", "cuda")
+    monkeypatch.setattr(tiny_session, "fixed_batch", True)
     monkeypatch.setattr(tiny_session, "run", record)
     batches = list(Pipeline(tiny_session, workers=2, batch_size=8).run(items))
     assert_equal([row for batch in batches for row in batch], expected)

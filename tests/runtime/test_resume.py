@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from fer_runtime.errors import DataError
-from fer_runtime.pipeline import Row
-from fer_runtime.sinks import Sink, resume
-from fer_runtime.sinks.resume import Finished, Names, remaining, repair
+from fer_runtime.rows import Row
+from fer_runtime.sinks import open_sink, resume, sink_of
+from fer_runtime.sinks.resume import Finished, Names, remaining
 from fer_runtime.sources import Item
 
 LABELS = ("calm", "loud")
@@ -27,12 +27,12 @@ RUN = {"model": "abc", "sources": ["in"]}
 def row(index: int) -> Row:
     name = f'{index} "x",\n{index}.png' if index % 3 == 0 else f"{index}.png"
     if index % 5 == 4:
-        return Row(name, None, 'broken, and "so" on')
-    return Row(name, np.array([index / 40, 1 - index / 40], np.float32))
+        return Row(name, LABELS, None, 'broken, and "so" on')
+    return Row(name, LABELS, np.array([index / 40, 1 - index / 40], np.float32))
 
 
 def whole(path: Path, count: int = 30) -> bytes:
-    with Sink(str(path), LABELS, run=RUN) as sink:
+    with open_sink(str(path), LABELS, run=RUN) as sink:
         sink.write(row(index) for index in range(count))
     assert not resume.record_path(sink.partial).exists()
     return path.read_bytes()
@@ -45,14 +45,14 @@ def test_cut_at_any_byte_the_whole_rows_stay(tmp_path: Path, ending: str) -> Non
     seen = set()
     for keep in (*range(0, len(content), 7), len(content)):
         partial.write_bytes(content[:keep])
-        finished = repair(partial, ending)
+        finished = sink_of(ending).repair(partial)
         kept = partial.read_bytes()
         assert content.startswith(kept) and len(content[:keep]) - len(kept) < 200
         assert finished.rows == 0 or finished.last == row(finished.rows - 1).name
         assert finished.errors == finished.rows // 5, "every fifth row is an error"
         seen.add(finished.rows)
         resume.write_record(partial, RUN)
-        with Sink(str(tmp_path / f"p{ending}"), LABELS, run=RUN, resume=True) as sink:
+        with open_sink(str(tmp_path / f"p{ending}"), LABELS, run=RUN, resume=True) as sink:
             assert sink.finished == finished
             sink.write(row(index) for index in range(sink.finished.rows, 30))
         assert (tmp_path / f"p{ending}").read_bytes() == content
@@ -63,12 +63,12 @@ def test_another_run_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
     partial = tmp_path / "o.csv.partial"
     partial.write_bytes(b"path,label,probability,calm,loud,error\n")
     with pytest.raises(DataError, match=r"o\.csv\.partial\.run\.json beside it is missing"):
-        Sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=True)
+        open_sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=True)
     resume.write_record(partial, RUN)
-    with pytest.raises(DataError, match="was begun with model abc, not other"):
-        Sink(str(tmp_path / "o.csv"), LABELS, run={**RUN, "model": "other"}, resume=True)
-    with pytest.raises(DataError, match="was begun with top_k None, not 3"):
-        Sink(str(tmp_path / "o.csv"), LABELS, run={**RUN, "top_k": 3}, resume=True)
+    with pytest.raises(DataError, match="was started with model abc, not other"):
+        open_sink(str(tmp_path / "o.csv"), LABELS, run={**RUN, "model": "other"}, resume=True)
+    with pytest.raises(DataError, match="was started with top_k None, not 3"):
+        open_sink(str(tmp_path / "o.csv"), LABELS, run={**RUN, "top_k": 3}, resume=True)
     assert partial.read_bytes() == b"path,label,probability,calm,loud,error\n"
 
 
@@ -85,9 +85,9 @@ def test_what_remains_begins_with_a_whole_batch() -> None:
     assert [item.name for item in rest] == ["4", "5", "6", "7", "8", "9"] and repeated == 2
     rest, repeated = remaining(items, Finished(), 4)
     assert len(list(rest)) == 10 and repeated == 0
-    with pytest.raises(DataError, match="row 6 was x, and would be 5 now"):
+    with pytest.raises(DataError, match="row 6 was x, and would now be 5"):
         list(remaining(items, finished(*"01234x"), 4)[0])
-    with pytest.raises(DataError, match="or one before it was another"):
+    with pytest.raises(DataError, match="or an earlier row differs"):
         list(remaining(items, finished(*"0x2345"), 4)[0])
     with pytest.raises(DataError, match="12 rows are finished, but only 10 images are there"):
         list(remaining(items, finished(*map(str, range(12))), 4)[0])
@@ -95,21 +95,23 @@ def test_what_remains_begins_with_a_whole_batch() -> None:
 
 def test_an_unfinished_run_is_not_lost_to_a_new_one(tmp_path: Path) -> None:
     path = tmp_path / "o.csv"
-    with pytest.raises(KeyboardInterrupt), Sink(str(path), LABELS, run=RUN) as sink:
+    with pytest.raises(KeyboardInterrupt), open_sink(str(path), LABELS, run=RUN) as sink:
         sink.write([row(1)])
         raise KeyboardInterrupt
     content = sink.partial.read_bytes()
-    with pytest.raises(DataError, match="holds an unfinished run: go on with --resume, or delete"):
-        Sink(str(path), LABELS, run=RUN)
+    with pytest.raises(
+        DataError, match="contains an unfinished run: pass --resume to continue it, or delete"
+    ):
+        open_sink(str(path), LABELS, run=RUN)
     assert sink.partial.read_bytes() == content
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl, which Windows has not")
 def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
-    with Sink(str(tmp_path / "o.csv"), LABELS, run=RUN) as sink:
+    with open_sink(str(tmp_path / "o.csv"), LABELS, run=RUN) as sink:
         for again in (False, True):
             with pytest.raises(DataError, match="is being written by another run"):
-                Sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=again)
+                open_sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=again)
         sink.write([row(1)])
     assert (tmp_path / "o.csv").read_bytes().count(b"\n") == 2
 
@@ -118,23 +120,23 @@ def test_two_runs_cannot_write_one_file(tmp_path: Path) -> None:
     ("ending", "garbage"),
     [(".jsonl", b"\0\0\0\n"), (".jsonl", b"[1]\n"), (".csv", b"\n"), (".csv", b"a\rb,c\n")],
 )
-def test_damaged_rows_are_a_sentence(tmp_path: Path, ending: str, garbage: bytes) -> None:
+def test_damaged_rows_are_a_clear_error(tmp_path: Path, ending: str, garbage: bytes) -> None:
     partial = tmp_path / f"o{ending}.partial"
     partial.write_bytes(whole(tmp_path / f"w{ending}") + garbage)
     content = partial.read_bytes()
     resume.write_record(partial, RUN)
-    with pytest.raises(DataError, match="cannot be gone on with: a row in it is broken"):
-        Sink(str(tmp_path / f"o{ending}"), LABELS, run=RUN, resume=True)
+    with pytest.raises(DataError, match="cannot be resumed: a row in it is broken"):
+        open_sink(str(tmp_path / f"o{ending}"), LABELS, run=RUN, resume=True)
     assert partial.read_bytes() == content
 
 
-def test_damaged_record_is_a_sentence(tmp_path: Path) -> None:
+def test_a_damaged_record_is_a_clear_error(tmp_path: Path) -> None:
     partial = tmp_path / "o.csv.partial"
     partial.write_bytes(whole(tmp_path / "w.csv"))
     for text in ("[]", "{", ""):
         resume.record_path(partial).write_text(text)
         with pytest.raises(DataError, match="beside it is missing or broken"):
-            Sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=True)
+            open_sink(str(tmp_path / "o.csv"), LABELS, run=RUN, resume=True)
 
 
 @pytest.fixture
@@ -192,12 +194,14 @@ def test_killed_at_random_moments_the_file_is_that_of_an_unbroken_run(
     assert target.read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
     assert killed > 0 and not partial.exists()
     again = start(*common, "-o", target, "--resume")
-    assert again.wait(60) == 3, "the file has error rows, whichever run says so"
+    assert again.wait(60) == 3, "the file has error rows, whichever run reports it"
     assert b"is complete, with 90 error rows; there is nothing to resume" in again.communicate()[1]
     assert not resume.record_path(partial).exists(), "also where a kill came after the rename"
 
 
-def test_resume_wants_a_file_and_no_figures(tmp_path: Path, folder: Path, tiny_model: Path) -> None:
+def test_resume_requires_a_file_and_no_figures(
+    tmp_path: Path, folder: Path, tiny_model: Path
+) -> None:
     for extra in (
         ("--resume",),
         ("--resume", "-o", tmp_path / "o.txt"),
@@ -222,17 +226,17 @@ def test_a_complete_file_of_other_images_is_not_taken_for_this_run(
     assert b"there is nothing to resume" in again.communicate(timeout=60)[1]
     other = start(*common, "--shard", "2/2")
     _, err = other.communicate(timeout=60)
-    assert other.returncode == 6 and b"is complete, but of other images than these" in err
+    assert other.returncode == 6 and b"is complete, but for other images than these" in err
     assert target.read_bytes() == before
 
 
-def test_a_file_of_somebody_else_is_not_taken_for_complete(
+def test_a_foreign_file_is_not_taken_for_complete(
     tmp_path: Path, folder: Path, tiny_model: Path
 ) -> None:
     for name, words in (
-        ("o.jsonl", b"o.jsonl is there, but is no output of fer-infer"),
-        ("o.csv", b"o.csv is complete, but of other images than these"),
-        ("o.parquet", b"o.parquet cannot be gone on with: o.parquet is broken"),
+        ("o.jsonl", b"o.jsonl exists, but is not an output of fer-infer"),
+        ("o.csv", b"o.csv is complete, but for other images than these"),
+        ("o.parquet", b"o.parquet cannot be resumed: o.parquet is broken"),
     ):
         if name == "o.parquet":
             pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")

@@ -31,7 +31,7 @@ def nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_loads_without_a_path_and_tells_what_it_is(nothing_else: Path) -> None:
+def test_it_loads_without_a_path_and_names_itself(nothing_else: Path) -> None:
     classifier = Classifier.load(provider="cpu")
     spec = classifier.spec
     assert spec.labels == ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
@@ -62,7 +62,7 @@ def test_int8_goes_by_its_name_and_lost_little(nothing_else: Path) -> None:
     (nothing_else / "compact_cnn").write_text("a file of mine")
     assert find_model("compact_cnn") == Path("compact_cnn"), "a file of that name goes first"
     assert find_model("other") == Path("other")
-    with pytest.raises(ModelFileError, match=r"are called compact_cnn and compact_cnn.int8"):
+    with pytest.raises(ModelFileError, match=r"are named compact_cnn and compact_cnn.int8"):
         Classifier.load("compact_cnn.int9", provider="cpu")
 
 

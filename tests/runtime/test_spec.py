@@ -11,14 +11,13 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from fer_runtime.errors import FerError, ModelSpecError
 from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec, Provenance
+from tests.properties import given, settings, st
 
 MINIMAL = {
-    "schema_version": 1,
+    "schema_version": 2,
     "labels": ["calm", "loud"],
     "input": {"height": 4, "width": 6, "channels": 1, "mean": [0.5], "std": [0.25]},
 }
@@ -33,12 +32,23 @@ plain = st.recursive(
 )
 objects = st.dictionaries(words, plain, max_size=3)
 
+sides = st.integers(1, 16384)
+RESIZE_TO: dict[str, st.SearchStrategy[Any]] = {
+    "stretch": st.none() | st.tuples(sides, sides),
+    "crop": st.none(),
+    "pad": st.none(),
+    "short": sides,
+    "long": sides,
+}
+"""What each resize mode takes."""
+
 
 @st.composite
 def input_specs(draw: st.DrawFn) -> InputSpec:
     channels = draw(st.sampled_from([1, 3]))
     dtype = draw(st.sampled_from(["uint8", "float32"]))
     low = draw(st.floats(-1e6, 1e6))
+    mode = draw(st.sampled_from(["stretch", "crop", "pad", "short", "long"]))
     per_channel = {"min_size": channels, "max_size": channels}
     return InputSpec(
         height=draw(st.integers(1, 16384)),
@@ -50,9 +60,10 @@ def input_specs(draw: st.DrawFn) -> InputSpec:
         layout=draw(st.sampled_from(["NCHW", "NHWC"])),
         dtype=dtype,
         value_range=(0.0, 255.0) if dtype == "uint8" else (low, low + draw(st.floats(1e-3, 1e3))),
-        resize_mode=draw(st.sampled_from(["stretch", "crop", "pad"])),
+        resize_mode=mode,
         interpolation=draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"])),
         crop_margin=draw(st.floats(0, 2)),
+        resize_to=draw(RESIZE_TO[mode]),
     )
 
 
@@ -112,7 +123,7 @@ def test_to_dict_holds_plain_values_only(spec: ModelSpec) -> None:
 def test_json_of_the_smallest_spec_is_byte_exact() -> None:
     spec = ModelSpec.from_dict(MINIMAL)
     assert json.loads(spec.to_json()) == {
-        "schema_version": 1,
+        "schema_version": 2,
         "labels": ["calm", "loud"],
         "input": {
             "height": 4,
@@ -127,6 +138,7 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
             "resize_mode": "stretch",
             "interpolation": "bilinear",
             "crop_margin": 0.0,
+            "resize_to": None,
         },
         "architecture": None,
         "architecture_args": {},
@@ -142,8 +154,46 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
         },
         "parity": None,
     }
-    assert spec.to_json().startswith('{\n  "schema_version": 1,\n  "labels": [\n    "calm",')
+    assert spec.to_json().startswith('{\n  "schema_version": 2,\n  "labels": [\n    "calm",')
     assert spec.to_json().endswith("}\n")
+
+
+VERSION_1 = """{
+  "schema_version": 1,
+  "labels": ["calm", "loud"],
+  "input": {
+    "height": 48, "width": 40, "channels": 1, "mean": [0.5], "std": [0.25], "name": "pixels",
+    "layout": "NCHW", "dtype": "uint8", "value_range": [0.0, 255.0], "resize_mode": "pad",
+    "interpolation": "bicubic", "crop_margin": 0.125
+  },
+  "architecture": "compact_cnn",
+  "architecture_args": {"stem": 16},
+  "temperature": 1.5,
+  "provenance": {
+    "weights_sha256": "00ff", "dataset": "FER2013", "dataset_sha256": null, "recipe": {},
+    "metrics": {}, "versions": {"torch": "2.15.0"}, "created": "2026-01-01T00:00:00+00:00"
+  },
+  "parity": {"passed": true}
+}"""
+"""As it was written before `resize_to`: such files keep being readable."""
+
+
+def test_version_1_is_read_and_written_as_the_present_one() -> None:
+    spec = ModelSpec.from_json(VERSION_1)
+    assert (spec.input.resize_mode, spec.input.resize_to) == ("pad", None)
+    assert (spec.input.crop_margin, spec.temperature) == (0.125, 1.5)
+    expected = json.loads(VERSION_1)
+    expected["schema_version"] = SCHEMA_VERSION
+    expected["input"]["resize_to"] = None
+    assert spec.to_dict() == expected
+
+
+def test_resize_to_is_a_tuple_or_a_number() -> None:
+    both = ModelSpec.from_dict(with_changes("input", resize_to=[9, 12]))
+    assert both.input.resize_to == (9, 12)
+    assert both.to_dict()["input"]["resize_to"] == [9, 12]
+    short = ModelSpec.from_dict(with_changes("input", resize_mode="short", resize_to=9))
+    assert short.to_dict()["input"]["resize_to"] == 9
 
 
 def test_non_ascii_labels_stay_readable_in_json() -> None:
@@ -181,7 +231,7 @@ def test_schema_version_is_required_and_a_newer_one_refused() -> None:
     del values["schema_version"]
     assert "no schema_version" in refusal(values)
     newer = refusal(with_changes(schema_version=SCHEMA_VERSION + 1))
-    assert "schema_version 2" in newer
+    assert "schema_version 3" in newer
     assert "Upgrade fer-runtime" in newer
 
 
@@ -191,7 +241,7 @@ def test_a_schema_version_that_never_was_is_refused(version: object) -> None:
 
 
 def test_a_newer_schema_is_refused_before_its_unknown_keys() -> None:
-    assert "schema_version" in refusal(with_changes(schema_version=2, moods=[]))
+    assert "schema_version" in refusal(with_changes(schema_version=SCHEMA_VERSION + 1, moods=[]))
 
 
 @pytest.mark.parametrize(("key", "values"), [("mean", [0.5]), ("std", [0.5])])
@@ -259,7 +309,7 @@ def test_two_means_on_three_channels_name_both_numbers() -> None:
         ("input", {"layout": "HWC"}, "allowed: NCHW, NHWC"),
         ("input", {"layout": ["NCHW"]}, "allowed: NCHW, NHWC"),
         ("input", {"dtype": "int8"}, "allowed: uint8, float32"),
-        ("input", {"resize_mode": "fit"}, "allowed: stretch, crop, pad"),
+        ("input", {"resize_mode": "fit"}, "allowed: stretch, crop, pad, short, long"),
         ("input", {"interpolation": "area"}, "allowed: nearest, bilinear, bicubic, lanczos"),
         ("input", {"value_range": [0, 1]}, "a uint8 input takes (0, 255)"),
         ("input", {"value_range": [0, 0], "dtype": "float32"}, "low must be < high"),
@@ -268,6 +318,17 @@ def test_two_means_on_three_channels_name_both_numbers() -> None:
         ("input", {"crop_margin": -0.1}, "from 0 to 2"),
         ("input", {"crop_margin": 2.5}, "from 0 to 2"),
         ("input", {"crop_margin": "wide"}, "input.crop_margin is 'wide'"),
+        ("input", {"resize_to": 256}, '"stretch" takes (height, width)'),
+        ("input", {"resize_to": [256]}, '"stretch" takes (height, width)'),
+        ("input", {"resize_to": [256, 0]}, "input.resize_to is 0"),
+        ("input", {"resize_to": "256"}, '"stretch" takes (height, width)'),
+        ("input", {"resize_mode": "short"}, "needs the pixels of the short side, as 256"),
+        ("input", {"resize_mode": "long"}, "needs the pixels of the long side, as 256"),
+        ("input", {"resize_mode": "short", "resize_to": [9, 9]}, "pixels of the short side"),
+        ("input", {"resize_mode": "long", "resize_to": True}, "input.resize_to is True"),
+        ("input", {"resize_mode": "short", "resize_to": 0}, "input.resize_to is 0"),
+        ("input", {"resize_mode": "crop", "resize_to": 9}, '"crop" takes none'),
+        ("input", {"resize_mode": "pad", "resize_to": [9, 9]}, '"pad" takes none'),
     ],
 )
 def test_a_value_that_cannot_be_is_refused_by_name(

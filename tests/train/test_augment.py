@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fer_runtime.errors import DataError
 from fer_train.augment import Augmentation
-from fer_train.recipe import PRESETS, Recipe
+from fer_train.augment.table import PRESETS
+from fer_train.recipe import Recipe
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -81,3 +83,51 @@ def test_erase_fills_one_rectangle_with_the_mean() -> None:
 def _line(x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
     slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
     return float(slope), float(y.mean() - slope * x.mean())
+
+
+def test_mixup_blends_with_the_partner(batch: torch.Tensor) -> None:
+    mixed = Augmentation(mixup=0.4).mix(batch, generator(3))
+    assert 0 < mixed.share < 1 and mixed.partners is not None
+    assert sorted(mixed.partners.tolist()) == list(range(16))
+    expected = mixed.share * batch + (1 - mixed.share) * batch[mixed.partners]
+    assert torch.equal(mixed.images, expected)
+
+
+def test_cutmix_takes_one_rectangle_and_its_share_is_what_stays(batch: torch.Tensor) -> None:
+    before = batch.clone()
+    areas = set()
+    for seed in range(40):
+        mixed = Augmentation(cutmix=1.0).mix(batch, generator(seed))
+        assert mixed.partners is not None
+        other = batch[mixed.partners]
+        taken = ((mixed.images != batch) & (mixed.images == other)).any(0)[0]
+        kept = mixed.images == batch
+        assert (kept | (mixed.images == other)).all()
+        rows, columns = taken.any(1), taken.any(0)
+        assert taken.sum() == rows.sum() * columns.sum()
+        assert mixed.share == pytest.approx(1 - float(taken.float().mean()))
+        areas.add(int(taken.sum()))
+    assert torch.equal(batch, before)
+    assert len(areas) > 15 and max(areas) > 60
+
+
+def test_of_several_mixing_augmentations_one_is_drawn_for_each_batch(batch: torch.Tensor) -> None:
+    blended = 0
+    for seed in range(60):
+        mixed = Augmentation(mixup=1.0, cutmix=1.0).mix(batch, generator(seed))
+        assert mixed.partners is not None
+        pixels = (mixed.images == batch) | (mixed.images == batch[mixed.partners])
+        blended += not pixels.all()
+    assert 15 <= blended <= 45
+
+
+def test_without_mixing_nothing_is_drawn(batch: torch.Tensor) -> None:
+    source = generator()
+    mixed = Augmentation(flip=True).mix(batch, source)
+    assert mixed.images is batch and mixed.share == 1 and mixed.partners is None
+    assert torch.equal(source.get_state(), generator().get_state())
+
+
+def test_unknown_augmentation_is_named() -> None:
+    with pytest.raises(DataError, match="Unknown augmentation 'blur'; known: shift"):
+        Augmentation(blur=1.0)

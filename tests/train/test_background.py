@@ -1,4 +1,4 @@
-"""The notes of five teams, row by row: each works through `fer-train`, stands in its help, and has
+"""The notes of five teams, row by row: each works through `fer-train`, is in its help, and has
 a test that names it. Rows with a module of their own are tested there; the rest are here."""
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ def test_every_row_has_a_test_that_names_it() -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_every_row_stands_in_the_help(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_is_in_the_help(row: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     command, *options = OPTIONS[row].split()
     outcome = CliRunner().invoke(app, [command, "--help"])
@@ -86,12 +87,12 @@ def test_background_a2_mean_of_the_wrong_length_is_named(dataset: Path, tmp_path
         fit(dataset, tmp_path / "run", small(channels=3, mean="0.5,0.5"))
     with pytest.raises(ModelSpecError, match=r"std.*3.*1"):
         fit(dataset, tmp_path / "run", small(std="0.5,0.5,0.5"))
-    with pytest.raises(DataError, match=r"mean is 'half'; say one number per channel"):
+    with pytest.raises(DataError, match=r"mean is 'half'; give one number per channel"):
         small(mean="half")
     assert not (tmp_path / "run").exists()
 
 
-def test_given_mean_and_std_stand_in_the_spec(dataset: Path, tmp_path: Path) -> None:
+def test_given_mean_and_std_are_in_the_spec(dataset: Path, tmp_path: Path) -> None:
     result = fit(dataset, tmp_path, small(epochs=1, mean="0.4", std="0.3"), RunOptions(show=False))
     assert result is not None
     found = checkpoint.load(result.best).spec.input
@@ -124,10 +125,10 @@ def test_background_a3_wrong_class_count_or_batch_is_refused_by_name(grey: Input
 
 
 def test_background_b5_presets_and_single_strengths() -> None:
-    chosen = Recipe(augment="none", rotate=5, jitter=0.1, erase=0.3).augmentation
-    assert (chosen.rotate, chosen.jitter, chosen.erase, chosen.flip) == (5, 0.1, 0.3, False)
-    assert Recipe(augment="strong", erase=0.0).augmentation.erase == 0
-    assert Recipe(augment="strong").augmentation.erase > 0
+    chosen = Recipe(augment="none", rotate=5, jitter=0.1, erase=0.3).augmentation.strengths
+    assert [chosen[name] for name in ("rotate", "jitter", "erase", "flip")] == [5, 0.1, 0.3, False]
+    assert Recipe(augment="strong", erase=0.0).augmentation.strengths["erase"] == 0
+    assert Recipe(augment="strong").augmentation.strengths["erase"] > 0
 
 
 def test_background_b7_dropout_and_learning_rate_reach_the_net(grey: InputSpec) -> None:
@@ -179,7 +180,7 @@ def ink(path: Path) -> float:
 def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = run.best.parent
     assert ink(folder / "curves.png") > 0.02 and ink(folder / "confusion.png") > 0.05
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     plots.curves(run.history, folder / "again.png")
     losses, scores = kept[0].axes
@@ -192,7 +193,7 @@ def test_background_d4_curves_on_two_axes(run: FitResult, monkeypatch: pytest.Mo
 def test_background_d6_pictures_with_true_and_predicted_class(
     run: FitResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = []
+    kept: list[Any] = []
     monkeypatch.setattr(plots.pyplot, "close", kept.append)
     found = run.evaluation
     faces = np.zeros((len(found.targets), 1, 8, 8), np.uint8)
@@ -215,9 +216,9 @@ def test_background_e2_weight_decay_spares_norms_and_biases(grey: InputSpec) -> 
 
 
 def _decay_by_shape(module: FerModule) -> dict[bool, set[float]]:
-    from fer_train.module import OPTIMIZERS, _parameter_groups
+    from fer_train.optimizers import OPTIMIZERS, parameter_groups
 
-    optimizer = OPTIMIZERS["sgd"](_parameter_groups(module, module.recipe), module.recipe)
+    optimizer = OPTIMIZERS["sgd"](parameter_groups(module, module.recipe), module.recipe)
     found: dict[bool, set[float]] = {True: set(), False: set()}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -256,8 +257,8 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) 
     finished = torch.load(output / "last.pt", weights_only=True)["epoch"] + 1
     assert json.loads((output / "metrics.json").read_text("utf-8"))["metrics"]["count"] == 70
     chosen = Recipe(architecture="simple_cnn", width=8, batch_size=20, epochs=100_000)
-    leg = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
-    result = fit(dataset, output, chosen, leg)
+    resumed = RunOptions(resume=True, time_limit=timedelta(seconds=0.1), show=False)
+    result = fit(dataset, output, chosen, resumed)
     assert result is not None and len(result.history) == finished + 1
 
 
@@ -275,7 +276,7 @@ def test_a_folder_is_made_only_when_the_data_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_unreadable_images_stop_a_run_or_are_left_out(
+def test_unreadable_images_stop_a_run_or_are_skipped(
     dataset: Path, tmp_path: Path, skip: bool
 ) -> None:
     import shutil

@@ -1,4 +1,4 @@
-"""Temperature scaling finds the temperature, mends the confidence and leaves decisions alone."""
+"""Temperature scaling finds the temperature, corrects the confidence, keeps decisions."""
 
 from __future__ import annotations
 

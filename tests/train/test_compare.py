@@ -1,4 +1,4 @@
-"""A comparison varies what it is told to, survives failing runs, and goes on where it broke off."""
+"""A comparison varies the given options, survives failing runs, and continues where it stopped."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def test_background_d3_a_grid_is_every_combination() -> None:
 @pytest.mark.parametrize(
     ("vary", "message"),
     [
-        ([], "Say what to vary"),
-        (["dropout"], r"say it as dropout=0,0\.3,0\.5"),
+        ([], "Pass what to vary"),
+        (["dropout"], r"write it as dropout=0,0\.3,0\.5"),
         (["drop=0,1"], "has no 'drop'"),
         (["lr=0.1,fast"], "lr is 'fast'; it must be a float"),
-        (["lr=0.1", "lr=0.2"], "stands twice"),
+        (["lr=0.1", "lr=0.2"], "is given twice"),
         (["lr=0.01,0.010"], "gives a value twice"),
         (["seed=0,1"], "varied by --seeds"),
     ],
@@ -90,7 +90,7 @@ def test_rows_are_means_and_spreads_over_the_seeds(finished: tuple[Path, Compari
     assert len(rows[1].errors) == 2
 
 
-def test_files_say_what_the_outcomes_say(finished: tuple[Path, Comparison]) -> None:
+def test_files_contain_the_outcomes(finished: tuple[Path, Comparison]) -> None:
     output, comparison = finished
     assert Comparison.load(output / "compare.json").outcomes == comparison.outcomes
     with open(output / "compare.csv", newline="", encoding="utf-8") as stream:
@@ -112,7 +112,7 @@ def test_resume_keeps_what_is_done_and_adds_settings(
     before = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
     best = tmp_path / "runs" / "lr=0.01" / "seed-0" / "best.pt"
     stamp = best.stat().st_mtime_ns
-    with pytest.raises(DataError, match="say --resume"):
+    with pytest.raises(DataError, match="pass --resume"):
         comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01"], [0])
     after = comparing.compare(dataset, tmp_path / "runs", SMALL, ["lr=0.01,0.02"], [0], resume=True)
     assert best.stat().st_mtime_ns == stamp
@@ -151,7 +151,7 @@ def test_values_that_differ_late_have_folders_of_their_own() -> None:
     assert names == {"lr=0.1", "lr=0.1000001", "lr=0.01", "lr=1e-09"}
 
 
-def test_broken_off_run_goes_on_and_ends_where_an_unbroken_one_does(
+def test_interrupted_run_continues_and_ends_where_an_unbroken_one_does(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unbroken = comparing.compare(dataset, tmp_path / "a", SMALL, ["lr=0.01,0.02"], [0])
@@ -221,7 +221,7 @@ def test_wrong_seeds_are_named(dataset: Path, tmp_path: Path, seeds: str) -> Non
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"outcomes": [{"a": 1}]}'])
-def test_other_json_is_no_comparison(tmp_path: Path, content: str) -> None:
+def test_other_json_is_not_a_comparison(tmp_path: Path, content: str) -> None:
     (tmp_path / "compare.json").write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=r"cannot be read as a compare\.json"):
         Comparison.load(tmp_path / "compare.json")

@@ -1,18 +1,20 @@
-"""Data sets are read as they are downloaded, and what is wrong with one is named."""
+"""Data sets are read as they are downloaded, and errors name what is wrong."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 
 from fer_runtime import images
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
-from fer_train import data, splits
-from fer_train.samplers import EpochBatches
+from fer_train import data, splits, stats
+from fer_train.batches import EpochBatches
 
 
 @pytest.fixture
@@ -75,15 +77,17 @@ def test_csv_without_a_split_is_none(csv_file: Path, grey: InputSpec) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "no column 'emotion'"),
+        ("a,b\n1,2\n", "no column 'pixels'"),
+        ("emotion,pixels\n1,0\n", "line 2: Usage is ''.*columns of a training set are emotion"),
         ("emotion,pixels,Usage\n9,0 0 0 0,Training\n", "line 2: emotion is '9'"),
-        ("emotion,pixels,Usage\n1,0 0 0,Training\n", "3 pixels make no square"),
+        ("emotion,pixels,Usage\n1,0 0 0,Training\n", "line 2: 3 pixels are not a square image"),
         ("emotion,pixels,Usage\n1,0,training\n", "line 2: Usage is 'training'"),
         ("emotion,pixels,Usage\n1,0,Training\n3,1 2\n", "line 3: Usage is ''"),
         ("Usage,emotion,pixels\nTraining\n", "line 2: emotion is ''"),
         ("emotion,pixels,Usage\n1,0,Training\n", "has no train image of angry"),
-        ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "numbers from 0 to 255"),
+        ("emotion,pixels,Usage\n1,0 0 0 300,Training\n", "line 2: .*numbers from 0 to 255"),
         ("emotion,pixels,Usage\n1,a b c d,Training\n", "numbers from 0 to 255"),
+        ("emotion,pixels,Usage\n\n1,a,Training\n", "line 3: "),
     ],
 )
 def test_broken_csv_is_named(tmp_path: Path, grey: InputSpec, text: str, message: str) -> None:
@@ -96,7 +100,7 @@ def test_broken_csv_is_named(tmp_path: Path, grey: InputSpec, text: str, message
 def test_empty_class_is_named(tmp_path: Path, grey: InputSpec) -> None:
     for label in ("happy", "sad"):
         (tmp_path / "train" / label).mkdir(parents=True)
-    with pytest.raises(DataError, match="happy holds no image"):
+    with pytest.raises(DataError, match="happy contains no image"):
         data.load_split(tmp_path, "train", grey, data.labels_of(tmp_path))
 
 
@@ -105,12 +109,12 @@ def test_missing_class_folder_is_named(dataset: Path, grey: InputSpec) -> None:
         data.load_split(dataset, "validation", grey, (*data.labels_of(dataset), "bored"))
 
 
-def test_name_that_is_no_text_is_refused_before_training(tmp_path: Path, grey: InputSpec) -> None:
+def test_name_that_is_not_text_is_refused_before_training(tmp_path: Path, grey: InputSpec) -> None:
     for label in ("happy", "sad"):
         (tmp_path / "train" / label).mkdir(parents=True)
         (tmp_path / "train" / label / "a.jpg").touch()
     (tmp_path / "train" / "sad" / "b\udcff.jpg").touch()
-    with pytest.raises(DataError, match=r"b\\udcff\.jpg' in .* has a name that is no text"):
+    with pytest.raises(DataError, match=r"b\\udcff\.jpg' in .* has a name that is not text"):
         data.load_split(tmp_path, "train", grey, ("happy", "sad"))
 
 
@@ -185,8 +189,6 @@ def test_mean_and_std_are_those_of_the_pixels(dataset: Path, colour: InputSpec) 
 
 
 def test_hash_of_a_data_set_depends_on_content_only(dataset: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(dataset, copy)
     assert data.sha256(copy) == data.sha256(dataset)
@@ -215,3 +217,37 @@ def test_balanced_batches_show_the_classes_equally_often() -> None:
     frequent = batches[targets[batches] == 0]
     assert len(frequent.unique()) == len(frequent)
     assert len(batches[targets[batches] == 2].unique()) == 10
+
+
+def test_files_that_macos_leaves_beside_images_are_skipped(
+    dataset: Path, tmp_path: Path, grey: InputSpec
+) -> None:
+    root = tmp_path / "faces"
+    shutil.copytree(dataset, root)
+    before = data.sha256(root)
+    (root / "train" / "sad" / "._sad_00001.jpg").write_bytes(b"\0\5\x16\7")
+    (root / "train" / "sad" / ".DS_Store").write_bytes(b"\0\0\0\1Bud1")
+    split = data.load_split(root, "train", grey, data.labels_of(root))
+    assert split is not None and len(split) == 140
+    assert data.sha256(root) == before
+    assert stats.measure(root).splits["train"].unreadable == []
+
+
+def test_images_come_in_the_order_of_their_sorted_paths(tmp_path: Path, grey: InputSpec) -> None:
+    """Seeds refer to this order: that of `sorted(folder.rglob("*"))`."""
+    names = ["b.jpg", "a/z.jpg", "a.jpg", "a-b/1.png", "B/9.jpg", "a/b/c.jpg", "a/b.JPG", "ä.bmp"]
+    pixels = np.zeros((8, 8, 1), np.uint8)
+    for label in ("happy", "sad"):
+        for name in names:
+            path = tmp_path / "train" / label / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(simplejpeg.encode_jpeg(pixels, 90, "GRAY", "Gray"))
+    split = data.load_split(tmp_path, "train", grey, ("happy", "sad"))
+    assert split is not None
+    expected = [
+        str(path.relative_to(tmp_path))
+        for label in ("happy", "sad")
+        for path in sorted((tmp_path / "train" / label).rglob("*"))
+        if path.is_file()
+    ]
+    assert list(split.names) == expected and len(expected) == 16

@@ -1,4 +1,4 @@
-"""Several processes train one net: `--devices` on one machine, `--nodes` over machines."""
+"""Several processes train one model: `--devices` on one machine, `--nodes` over machines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fer_runtime.errors import DataError
-from fer_train.samplers import EpochBatches, Share
+from fer_train.batches import EpochBatches, Share
 
 OPTIONS = [
     "--architecture", "simple_cnn", "--width", "8", "--no-batch-norm", "--dropout", "0",

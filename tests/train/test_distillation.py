@@ -1,4 +1,4 @@
-"""A net that follows a teacher: its loss is what the docstring says, wrong teachers are named."""
+"""A model that follows a teacher: its loss is what the docstring says, wrong teachers are named."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_several_teachers_are_followed_in_their_mean(grey: InputSpec) -> None:
         assert found == pytest.approx(0, abs=1e-6)
 
 
-def test_teacher_is_no_part_of_the_weights(grey: InputSpec) -> None:
+def test_teacher_is_not_part_of_the_weights(grey: InputSpec) -> None:
     module = FerModule(deployable(grey, 0), Recipe(), [10] * 7, [deployable(grey, 1)])
     alone = FerModule(deployable(grey, 0), Recipe(), [10] * 7)
     assert set(module.state_dict()) == set(alone.state_dict())

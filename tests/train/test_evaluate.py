@@ -77,7 +77,7 @@ def test_test_split_of_a_run_whose_splits_were_made(dataset: Path, tmp_path: Pat
     result = fit(root, tmp_path / "run", recipe, RunOptions(show=False))
     assert result is not None
     found = checkpoint.load(result.best)
-    with pytest.raises(DataError, match=r"holds no test split; .* say --split-file split\.csv"):
+    with pytest.raises(DataError, match=r"contains no test split; .* pass --split-file split\.csv"):
         evaluate.load_split(found, root, "test")
     split, train = evaluate.load_split(found, root, "test", split_file=tmp_path / "run/split.csv")
     assert train is not None and len(split) == 28 and len(train) == 84

@@ -1,4 +1,4 @@
-"""A run learns, leaves what it promises, resumes exactly, and never overwrites another."""
+"""A run learns, writes what it promises, resumes exactly, and never overwrites another."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from fer_train.recipe import Recipe
 SMALL = {"stem": 16, "widths": [16, 32], "depths": [1, 1]}
 
 
-def fit(root: Path, output: Path, chosen: Recipe, **leg: Any) -> FitResult:
+def fit(root: Path, output: Path, chosen: Recipe, **options: Any) -> FitResult:
     """A run in this process, which therefore has a result."""
-    result = fitting.fit(root, output, chosen, RunOptions(**{"show": False, **leg}))
+    result = fitting.fit(root, output, chosen, RunOptions(**{"show": False, **options}))
     assert result is not None
     return result
 
@@ -46,7 +46,7 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResult:
     return fit(dataset, tmp_path_factory.mktemp("run"), recipe())
 
 
-def test_run_leaves_what_it_promises(run: FitResult) -> None:
+def test_run_writes_what_it_promises(run: FitResult) -> None:
     folder = run.best.parent
     assert {path.name for path in folder.iterdir()} == {
         "best.pt", "last.pt", "history.csv", "metrics.json", "curves.png", "confusion.png",
@@ -88,7 +88,7 @@ def test_spec_in_best_describes_the_data(run: FitResult, dataset: Path) -> None:
     assert spec.parity is None
 
 
-def test_net_learns(dataset: Path, tmp_path: Path) -> None:
+def test_model_learns(dataset: Path, tmp_path: Path) -> None:
     """Without augmentation it fits 140 faces far above the chance of one in seven."""
     result = fit(dataset, tmp_path, recipe(epochs=40, optimizer="adam", lr=5e-3, augment="none"))
     accuracies = [row["train_accuracy"] for row in result.history]
@@ -133,7 +133,9 @@ fit.fit(Path({str(dataset)!r}), Path({str(folder)!r}), chosen, fit.RunOptions(sh
 
 def test_run_is_never_overwritten(run: FitResult, dataset: Path) -> None:
     before = run.best.read_bytes()
-    with pytest.raises(DataError, match="holds a run already"):
+    with pytest.raises(
+        DataError, match="contains a run already; pass --resume to continue it, --overwrite"
+    ):
         fit(dataset, run.best.parent, recipe())
     assert run.best.read_bytes() == before
 
@@ -160,7 +162,7 @@ def test_made_and_saved_split_exclude_one_another() -> None:
         recipe(split="0.8", split_file="split.csv")
 
 
-def test_time_limit_ends_a_leg_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
+def test_time_limit_stops_a_run_that_can_be_resumed(dataset: Path, tmp_path: Path) -> None:
     recipe_of_many = recipe(epochs=1000)
     result = fit(dataset, tmp_path, recipe_of_many, time_limit=timedelta(seconds=3))
     first = len(result.history)
@@ -212,14 +214,16 @@ def test_wrong_recipes_are_named(field: str, value: object, message: str) -> Non
 
 
 def test_weights_of_a_checkpoint_are_a_start(run: FitResult, dataset: Path, tmp_path: Path) -> None:
-    """With a learning rate of almost nothing the net stays what it was."""
+    """With a learning rate of almost nothing the model stays as it was."""
     chosen = recipe(weights=str(run.best), epochs=1, lr=1e-12, scheduler="none", augment="none")
     result = fit(dataset, tmp_path, chosen)
     before = checkpoint.load(run.best).state_dict["0.weight"]
     torch.testing.assert_close(checkpoint.load(result.best).state_dict["0.weight"], before)
 
 
-def test_weights_of_another_net_are_refused(run: FitResult, dataset: Path, tmp_path: Path) -> None:
+def test_weights_of_another_model_are_refused(
+    run: FitResult, dataset: Path, tmp_path: Path
+) -> None:
     other = recipe(weights=str(run.best), architecture="simple_cnn", net_args="{}")
     with pytest.raises(ModelFileError, match="do not fit simple_cnn"):
         fit(dataset, tmp_path, other)

@@ -1,4 +1,4 @@
-"""A run that can come to nothing is stopped with its cause; overfitting is said in words."""
+"""A run that cannot succeed is stopped with its cause; overfitting is named in a remark."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,6 +17,7 @@ from fer_bench import artefacts
 from fer_runtime.errors import TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import guards, models
+from fer_train.evaluate import Evaluation
 from fer_train.fit import RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
@@ -34,7 +36,7 @@ def test_background_c1_learning_rate_of_ten_stops_within_two_epochs(
 
 
 def test_epochs_before_the_stop_are_kept(dataset: Path, tmp_path: Path) -> None:
-    """With a learning rate of nothing the net predicts what it predicted at first: one class."""
+    """With a learning rate of nothing the model predicts what it predicted at first: one class."""
     chosen = Recipe(
         architecture="simple_cnn", activation="sigmoid", batch_norm=False, epochs=9,
         batch_size=20, lr=1e-9, scheduler="none",
@@ -124,7 +126,9 @@ def test_cause_of_a_collapse_by_what_the_run_shows(
         unguarded.on_train_epoch_end(trainer, module)
 
 
-def test_collapse_is_counted_anew_after_an_epoch_with_two_classes(grey: InputSpec) -> None:
+def test_count_of_collapsed_epochs_starts_again_after_an_epoch_with_two_classes(
+    grey: InputSpec,
+) -> None:
     spec = ModelSpec(labels=artefacts.LABELS, input=grey, architecture="simple_cnn")
     net = models.build("simple_cnn", grey, 7, {"width": 8})
     module = FerModule(models.Deployable(net, spec), Recipe(), [10] * 7)
@@ -142,7 +146,7 @@ def history(train: list[float], validation: list[float]) -> list[dict[str, float
     ]
 
 
-def test_background_d3b_overfitting_is_said_in_words_with_its_epoch() -> None:
+def test_background_d3b_overfitting_is_named_with_its_epoch() -> None:
     found = history([1.8, 1.4, 1.1, 0.8, 0.5], [1.7, 1.4, 1.3, 1.4, 1.6])
     (remark,) = guards.remarks(found, best_epoch=3, epochs=5)
     assert remark.startswith(
@@ -161,13 +165,39 @@ def test_background_d3b_overfitting_is_said_in_words_with_its_epoch() -> None:
         ([1.8, 0.4], [1.7, 2.3]),  # too short to tell
     ],
 )
-def test_other_histories_are_no_overfitting(train: list[float], validation: list[float]) -> None:
+def test_other_histories_are_not_overfitting(train: list[float], validation: list[float]) -> None:
     assert guards.overfitting(history(train, validation)) is None
 
 
-def test_run_that_was_still_improving_is_told_so() -> None:
+def test_run_that_was_still_improving_is_named() -> None:
     rows = history([1.8, 1.4, 1.1], [1.7, 1.4, 1.3])
     assert guards.remarks(rows, 3, 3) == [
-        "Still improving in its last epoch: more --epochs may help."
+        "Still improving in its last epoch: more epochs may help; continue with --resume "
+        "--epochs 6."
     ]
     assert guards.remarks(rows, 2, 3) == []
+
+
+def test_class_that_is_never_recognised_is_named() -> None:
+    """Rows are true, columns predicted: two of three images of b go to a, none is right."""
+    targets = np.array([0, 0, 1, 1, 1, 2])
+    predicted = np.array([0, 1, 0, 0, 2, 2])
+    found = Evaluation(
+        "validation", ("a", "b", "c", "d"), np.eye(4, dtype="f4")[predicted], targets
+    )
+    (remark,) = guards.missed_classes(found)
+    assert remark.startswith("Recall 0: no image of b (3) was recognised. Try --sampler balanced")
+    right = Evaluation("validation", ("a", "b"), np.eye(2, dtype="f4"), np.array([0, 1]))
+    assert guards.missed_classes(right) == []
+
+
+def test_run_that_misses_a_class_ends_with_a_remark(dataset: Path, tmp_path: Path) -> None:
+    chosen = Recipe(
+        architecture="simple_cnn", width=8, epochs=1, batch_size=20, lr=1e-9, scheduler="none"
+    )
+    result = fit(dataset, tmp_path / "run", chosen, RunOptions(show=False))
+    assert result is not None
+    (remark,) = result.remarks
+    assert remark.startswith("Recall 0: no image of ")
+    written = json.loads((tmp_path / "run" / "metrics.json").read_text(encoding="utf-8"))
+    assert written["remarks"] == [remark]

@@ -1,4 +1,4 @@
-"""The nets have the shapes and costs they claim; the wrapper computes what its docstring says."""
+"""The models have the shapes and costs they claim; the wrapper computes what its docstring says."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import nn
 from fer_runtime.errors import ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec
 from fer_train import checkpoint, models
+from fer_train.nets.compact_cnn import ResidualBlock
 
 
 def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
@@ -23,7 +24,7 @@ def test_compact_cnn_costs_what_it_says(grey: InputSpec) -> None:
 
 
 def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> None:
-    """Multiply-adds by hand: stem, three stages of two convolutions and a shortcut, head."""
+    """Multiply-adds worked out: stem, three stages of two convolutions and a shortcut, head."""
     arguments = {"stem": 32, "widths": [32, 64, 128], "hidden": [16, 32, 64]}
     net = models.build("compact_cnn", grey, 7, arguments)
     stages = [
@@ -32,13 +33,13 @@ def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> N
         6**2 * (9 * 64 * 64 + 9 * 64 * 128 + 64 * 128),
     ]
     assert models.multiply_adds(net, grey) == 48**2 * 9 * 32 + sum(stages) + 128 * 7
-    assert [b.body[0].out_channels for b in net if isinstance(b, models.ResidualBlock)] == [
+    assert [b.body[0].out_channels for b in net.children() if isinstance(b, ResidualBlock)] == [
         16, 32, 64,
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("architecture", sorted(models.ARCHITECTURES))
-def test_every_net_takes_grey_and_colour(
+def test_every_model_takes_grey_and_colour(
     architecture: str, grey: InputSpec, colour: InputSpec
 ) -> None:
     for spec in (grey, colour):
@@ -59,7 +60,9 @@ def test_simple_cnn_of_the_notes(grey: InputSpec, activation: str, batch_norm: b
 
 
 def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
-    with pytest.raises(ModelSpecError, match="Unknown architecture 'resnet'; ours are compact_cnn"):
+    with pytest.raises(
+        ModelSpecError, match=r"Unknown architecture 'resnet'\. Ours: compact_cnn, s"
+    ):
         models.build("resnet", grey, 7, {})
     with pytest.raises(ModelSpecError, match="hight"):
         models.build("compact_cnn", grey, 7, {"hight": 3})
@@ -75,8 +78,8 @@ def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
         models.build("simple_cnn", grey, 7, {"depth": 6})
 
 
-def test_deployable_by_hand() -> None:
-    """One pixel, an identity net: the logits are the normalised pixel values themselves."""
+def test_deployable_worked_out() -> None:
+    """One pixel, an identity model: the logits are the normalised pixel values themselves."""
     spec = ModelSpec(
         labels=("a", "b", "c"),
         input=InputSpec(height=1, width=1, channels=3, mean=(0.5, 0, 1), std=(0.5, 1, 2)),
@@ -97,7 +100,7 @@ def test_deployable_adds_nothing_to_the_weights(spec: ModelSpec) -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "mobilenet_v3_small"])
 def test_torchvision_by_name_adapted_to_grey_and_small(name: str, grey: InputSpec) -> None:
-    """Background B2 and B8: torchvision's nets, 1 or 3 channels, 48 to 224 pixels."""
+    """Background B2 and B8: torchvision's models, 1 or 3 channels, 48 to 224 pixels."""
     net = models.build(name, grey, 7, {}).eval()
     first = next(layer for layer in net.modules() if isinstance(layer, nn.Conv2d))
     assert (first.in_channels, first.stride) == (1, (1, 1))
@@ -117,7 +120,7 @@ def test_pretrained_first_convolution_is_folded_to_grey(
     """A grey picture must give what the same picture in three equal channels gives."""
     from torchvision import models as vision
 
-    from fer_train import torchvision_nets
+    from fer_train.nets import torchvision_nets
 
     source = vision.resnet18(weights=None)
     weights = vision.ResNet18_Weights.DEFAULT
@@ -176,10 +179,10 @@ def test_own_factory(grey: InputSpec, tmp_path: Path, monkeypatch: pytest.Monkey
         models.build("my_nets:huge", grey, 3, {})
 
 
-def test_net_of_timm_sees_the_upscaled_image(
+def test_model_of_timm_sees_the_upscaled_image(
     spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """timm itself is no dependency of the tests: a package that has its one function stands in."""
+    """timm is not a dependency of the tests: a package with its one function replaces it."""
     seen: list[tuple[int, ...]] = []
 
     class Net(nn.Module):

@@ -18,7 +18,7 @@ from fer_train.splits import Plan
 
 @pytest.fixture
 def pool() -> Split:
-    """100 images of three classes (60, 30, 10), each of its own content."""
+    """100 images of three classes (60, 30, 10), each with different content."""
     targets = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
     images = torch.arange(100, dtype=torch.uint8).view(100, 1, 1, 1).expand(100, 1, 4, 4)
     names = tuple(f"{index:03}.jpg" for index in range(100))
@@ -54,7 +54,7 @@ def test_fractions(text: str, fractions: tuple[float, ...]) -> None:
 
 @pytest.mark.parametrize("text", ["1", "0", "80", "0.7,0.2", "0.7,0.2,0.1,0.0", "a", "1.2,-0.2"])
 def test_wrong_fractions_are_named(text: str) -> None:
-    with pytest.raises(DataError, match=r"say the share of training \(0\.8\)"):
+    with pytest.raises(DataError, match=r"give the share of training \(0\.8\)"):
         splits.parse_fractions(text)
 
 
@@ -80,7 +80,7 @@ def test_seed_determines_a_made_split(pool: Split) -> None:
 
 
 def test_images_of_equal_content_stay_on_one_side(pool: Split) -> None:
-    """Every content stands three times, once under another label."""
+    """Every content is there three times, once under another label."""
     thrice = Split(
         "train",
         pool.images.repeat(3, 1, 1, 1),
@@ -95,7 +95,7 @@ def test_images_of_equal_content_stay_on_one_side(pool: Split) -> None:
 
 def test_class_too_small_for_every_part_is_named(pool: Split) -> None:
     few = pool.take(torch.arange(92), "train")
-    with pytest.raises(DataError, match=r"class c has too few images \(2\) to stand in"):
+    with pytest.raises(DataError, match=r"class c has too few images \(2\) for a share in"):
         splits.cut(few, (0.7, 0.2, 0.1))
 
 
@@ -122,8 +122,8 @@ def test_saved_split_of_other_images_is_refused(pool: Split, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "columns would be image,split"),
-        ("image,split\nx.jpg,dev\n", "'dev' is no split"),
+        ("a,b\n1,2\n", "columns must be image,split"),
+        ("image,split\nx.jpg,dev\n", "'dev' is not a split"),
         ("image,split\nx.jpg,train\nx.jpg,test\n", "names an image twice"),
         (None, "cannot be read as a saved split"),
     ],
@@ -146,10 +146,10 @@ def test_without_validation_a_stratified_fifth_of_train(unsplit: Path, grey: Inp
 def test_official_splits_are_respected(dataset: Path, unsplit: Path, grey: InputSpec) -> None:
     labels = data.labels_of(dataset)
     assert splits.load_training_data(dataset, grey, labels).made == ()
-    with pytest.raises(DataError, match="has a validation split of its own"):
+    with pytest.raises(DataError, match="has its own validation split"):
         splits.load_training_data(dataset, grey, labels, Plan((0.8, 0.2)))
     (unsplit / "test").symlink_to(dataset / "test")
-    with pytest.raises(DataError, match="has a test split of its own"):
+    with pytest.raises(DataError, match="has its own test split"):
         splits.load_training_data(unsplit, grey, labels, Plan((0.7, 0.2, 0.1)))
     two_ways = splits.load_training_data(unsplit, grey, labels, Plan((0.75, 0.25)))
     assert sizes(two_ways.made) == [("train", [15] * 7), ("validation", [5] * 7)]

@@ -1,1 +1,1 @@
-"""Training of facial-expression classifiers: data sets, nets, the fit, its evaluation."""
+"""Training of facial-expression classifiers: data sets, models, runs and their evaluation."""

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes confidence mean what it says."""
+"""Temperature scaling: one number that makes confidence equal to accuracy on average."""
 
 from __future__ import annotations
 

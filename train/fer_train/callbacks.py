@@ -1,4 +1,4 @@
-"""What happens at the ends of epochs: figures logged, checkpoints kept, a leg ended in time."""
+"""What happens at the ends of epochs: figures logged, checkpoints kept, a run stopped in time."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ BEST, LAST, HISTORY = "best.pt", "last.pt", "history.csv"
 
 
 class Recorder(pl.Callback):
-    """Logs each epoch's figures, keeps `best.pt`, and travels inside `last.pt`.
+    """Logs each epoch's figures, writes `best.pt` and `last.pt`; its state is in `last.pt`.
 
-    It must stand before the EMA callback: validation runs on the averaged weights, and they are
+    It must come before the EMA callback: validation runs on the averaged weights, and they are
     swapped back by the hook that follows.
     """
 
@@ -75,9 +75,9 @@ class Recorder(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, FerModule)
         figures = pl_module.epoch_metrics()
-        pl_module.log_dict(figures)
         epoch = trainer.current_epoch + 1
         learning_rate = trainer.optimizers[0].param_groups[0]["lr"]
+        pl_module.log_dict({**figures, "lr": learning_rate})
         rates = {
             "seconds": time.perf_counter() - self.epoch_started,
             "images_per_second": self.seen / max(1e-9, self.train_seconds),
@@ -102,8 +102,8 @@ class Recorder(pl.Callback):
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise DataError(
-                f"{self.output / LAST} cannot be written: {error.strerror or error}. What earlier "
-                "epochs left is whole; make room and say --resume."
+                f"{self.output / LAST} cannot be written: {error.strerror or error}. The files of "
+                "earlier epochs are complete; make room and pass --resume."
             ) from None
 
     def _is_best(self, value: float) -> bool:
@@ -117,9 +117,9 @@ class Recorder(pl.Callback):
 
 
 class TimeLimit(pl.Callback):
-    """Ends a leg at the last epoch end that fits into `seconds`.
+    """Stops a run at the last epoch end that fits into `seconds`.
 
-    Lightning's own limit counts the legs before as well, and may end within an epoch.
+    Lightning's own limit counts the time before a resumption as well, and may stop within an epoch.
     """
 
     def __init__(self, seconds: float) -> None:

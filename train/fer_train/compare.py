@@ -1,6 +1,6 @@
 """One factor (or a grid of several) varied, all else fixed, over several seeds.
 
-Every run is a folder of its own, `OUTPUT/<settings>/seed-<n>`, as `fit` writes it, with an
+Every run has its own folder, `OUTPUT/<settings>/seed-<n>`, as `fit` writes it, with an
 `outcome.json` beside; the table, the report and the picture are made from those alone.
 """
 
@@ -31,6 +31,7 @@ from fer_train import data, fit, models
 from fer_train.callbacks import BEST, LAST
 from fer_train.outcomes import OUTCOME, RECORD, Comparison, Outcome, slug
 from fer_train.recipe import Recipe
+from fer_train.resuming import plain
 
 DATA_FIELDS = (
     "split", "stratify", "split_seed", "split_file", "image_size", "channels", "mean", "std",
@@ -50,16 +51,16 @@ def settings_of(vary: Sequence[str]) -> list[dict[str, Any]]:
         name, equals, values = text.partition("=")
         name = name.strip().replace("-", "_")
         if not equals:
-            raise DataError(f"--vary is {text!r}; say it as dropout=0,0.3,0.5.")
+            raise DataError(f"--vary is {text!r}; write it as dropout=0,0.3,0.5.")
         if name == "seed":
             raise DataError("The seed is varied by --seeds.")
         if name in factors:
-            raise DataError(f"--vary {name} stands twice; give all its values at once.")
+            raise DataError(f"--vary {name} is given twice; give all its values at once.")
         factors[name] = [Recipe.parse(name, value.strip()) for value in values.split(",")]
         if len(set(factors[name])) < len(factors[name]):
             raise DataError(f"--vary {text} gives a value twice.")
     if not factors:
-        raise DataError("Say what to vary, as --vary dropout=0,0.3,0.5.")
+        raise DataError("Pass what to vary, as --vary dropout=0,0.3,0.5.")
     return [dict(zip(factors, values, strict=True)) for values in product(*factors.values())]
 
 
@@ -79,11 +80,27 @@ def compare(
 ) -> Comparison:
     """Train every setting with every seed and write OUTPUT/compare.{json,csv}; a failure is a row.
 
-    With `resume` finished runs are kept, a broken-off one goes on from its last epoch, and new
-    settings or seeds may be added. `report` is told each run's outcome in a line.
+    With `resume` finished runs are kept, an interrupted one continues from its last epoch, and new
+    settings or seeds may be added.
+
+    Args:
+        root: a data set, see `data`.
+        output: the folder of the comparison.
+        recipe: what all runs have in common.
+        vary: "FIELD=A,B,…"; given twice, every combination is run.
+        seeds: each setting is run with each of them.
+        command: what was typed, for the record.
+        resume: continue the comparison in `output`.
+        threads: CPU threads; default: PyTorch's.
+        progress: called with (done, total) images decoded.
+        report: called with one line for each finished run.
+        show: print the progress of each run on stderr.
+
+    Returns:
+        The settings and outcomes of all runs, as in compare.json.
 
     Raises:
-        DataError: unusable data or settings, or an `output` that holds another comparison.
+        DataError: unusable data or settings, or an `output` that contains another comparison.
     """
     settings = settings_of(vary)
     recipes = [replace(recipe, **each, seed=seed) for each in settings for seed in seeds]
@@ -92,20 +109,7 @@ def compare(
     first = reader(recipes[0])  # wrong data ends here, before anything is written
     _check_data(output, first.dataset_sha256)
     output.mkdir(parents=True, exist_ok=True)
-    used = threads or torch.get_num_threads()
-    machine = f"{processor()}, {used} thread{'s' if used > 1 else ''}"
-    if torch.cuda.is_available():
-        machine = torch.cuda.get_device_name()
-    comparison = Comparison(
-        command=command,
-        recipe=json.loads(json.dumps(recipe.to_dict())),
-        dataset=root.name,
-        dataset_sha256=first.dataset_sha256,
-        machine=machine,
-        versions={name: version(name) for name in ("fer-runtime", "torch")},
-        outcomes=(),
-    )
-    outcomes: list[Outcome] = []
+    comparison = _empty(command, recipe, first, threads)
     if not (output / RECORD).exists():
         _write(output, comparison)
     for index, chosen in enumerate(recipes):
@@ -113,17 +117,37 @@ def compare(
         folder = output / slug(changes) / f"seed-{chosen.seed}"
         outcome = _finished(folder) if resume else None
         if outcome is None:
-            leg = fit.RunOptions(resume=_can_go_on(folder), threads=threads, show=show)
-            outcome = _run(reader, folder, changes, chosen, leg)
-        outcomes.append(outcome)
-        comparison = replace(comparison, outcomes=tuple(outcomes))
+            options = fit.RunOptions(resume=_can_resume(folder), threads=threads, show=show)
+            outcome = _run(reader, folder, changes, chosen, options)
+        comparison = replace(comparison, outcomes=(*comparison.outcomes, outcome))
         _write(output, comparison)
         report(f"{index + 1}/{len(recipes)}  {_line(outcome)}")
     return comparison
 
 
+def _empty(command: str, recipe: Recipe, prepared: fit.Prepared, threads: int | None) -> Comparison:
+    """A comparison without outcomes yet."""
+    return Comparison(
+        command=command,
+        recipe=plain(recipe.to_dict()),
+        dataset=prepared.dataset,
+        dataset_sha256=prepared.dataset_sha256,
+        machine=_machine(threads),
+        versions={name: version(name) for name in ("fer-runtime", "torch")},
+        outcomes=(),
+    )
+
+
+def _machine(threads: int | None) -> str:
+    """The GPU where there is one, else the processor and its threads."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    used = threads or torch.get_num_threads()
+    return f"{processor()}, {used} thread{'s' if used > 1 else ''}"
+
+
 class _Reader:
-    """Reads each data set that the recipes ask for once."""
+    """Reads each data set that the recipes need once."""
 
     def __init__(self, root: Path, progress: data.Progress | None) -> None:
         self.root, self.progress = root, progress
@@ -138,14 +162,18 @@ class _Reader:
 
 
 def _run(
-    reader: _Reader, folder: Path, changes: Mapping[str, Any], recipe: Recipe, leg: fit.RunOptions
+    reader: _Reader,
+    folder: Path,
+    changes: Mapping[str, Any],
+    recipe: Recipe,
+    options: fit.RunOptions,
 ) -> Outcome:
     """One run; what is wrong with it becomes its outcome, unless it is the data."""
     outcome = Outcome(settings=changes, seed=recipe.seed, figures={})
     prepared = None
     try:
         prepared = reader(recipe)
-        result = fit.run(prepared, folder, recipe, leg)
+        result = fit.run(prepared, folder, recipe, options)
         assert result is not None
         if result.interrupted:
             raise KeyboardInterrupt
@@ -187,8 +215,8 @@ def _finished(folder: Path) -> Outcome | None:
     return None if outcome.retry else outcome
 
 
-def _can_go_on(folder: Path) -> bool:
-    """Whether a broken-off run can be resumed; one without a finished epoch is cleared away."""
+def _can_resume(folder: Path) -> bool:
+    """Whether an interrupted run can be resumed; one without a finished epoch is deleted."""
     if (folder / LAST).exists():
         return True
     if (folder / BEST).exists():
@@ -202,15 +230,17 @@ def _check_output(output: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not resume:
         raise DataError(
-            f"{output} holds a comparison already; say --resume, or choose another --output."
+            f"{output} contains a comparison already; pass --resume to continue it, or another "
+            "--output."
         )
-    before = Comparison.load(record).recipe
-    now = json.loads(json.dumps(recipe.to_dict()))
-    changed = [name for name in now if before.get(name) != now[name] and name != "seed"]
+    # A field that was added later had its default.
+    before = {**plain(Recipe().to_dict()), **Comparison.load(record).recipe}
+    now = plain(recipe.to_dict())
+    changed = [name for name in now if before[name] != now[name] and name != "seed"]
     if changed:
         raise DataError(
             f"The comparison in {output} was made with another {changed[0]} "
-            f"({before.get(changed[0])!r}); resume it with the same options."
+            f"({before[changed[0]]!r}); resume it with the same options."
         )
 
 

@@ -2,7 +2,7 @@
 
 A folder `ROOT/{train,validation,test}/<class>/*`, one without splits `ROOT/<class>/*`, or
 FER2013's own CSV (`fer2013.csv`, `icml_face_data.csv`). Every image goes through
-`fer_runtime.images`, exactly as at inference. `splits` makes what a data set does not bring.
+`fer_runtime.images`, exactly as at inference. `splits` makes what splits a data set lacks.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader, Dataset
 from fer_runtime import images
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.hashing import dataset_sha256, file_sha256
+from fer_runtime.sources.fer2013_csv import LABELS
 from fer_runtime.spec import InputSpec
 from fer_train import fer2013
-from fer_train.samplers import WHOLE, EpochBatches, Share
+from fer_train.batches import WHOLE, EpochBatches, Share
+from fer_train.folders import class_folders, image_files, split_folder
+from fer_train.recipe import SPLITS
 
-SPLITS = ("train", "validation", "test")
-FOLDERS = {"train": ("train",), "validation": ("validation", "val", "valid"), "test": ("test",)}
-"""Split -> the folder names it goes by."""
 Progress = Callable[[int, int], None]
 """Called with (done, total) as work proceeds."""
 
@@ -58,7 +58,7 @@ class Split(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return dict(zip(self.labels, totals, strict=True))
 
     def take(self, indices: torch.Tensor, name: str) -> Split:
-        """The images at (M,) `indices` as a split of its own."""
+        """A new split of the images at (M,) `indices`."""
         kept = tuple(self.names[index] for index in indices.tolist())
         return Split(name, self.images[indices], self.targets[indices], self.labels, kept)
 
@@ -88,22 +88,22 @@ def labels_of(root: Path) -> tuple[str, ...]:
     if not root.exists():
         raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
     if root.is_file():
-        return tuple(sorted(fer2013.LABELS))
+        return tuple(sorted(LABELS))
     train = split_folder(root, "train")
     if train is None:
         raise DataError(
-            f"{root} holds no training split; expected {root}/train/<class>/*.jpg, "
+            f"{root} contains no training split; expected {root}/train/<class>/*.jpg, "
             f"{root}/<class>/*.jpg or FER2013's CSV file. `fer-train synth DIR` writes a data set "
-            "to try things on."
+            "to try."
         )
-    names = _class_folders(train)
+    names = class_folders(train)
     if len(names) < 2:
-        raise DataError(f"{train} holds {len(names)} class folders; a classifier needs two.")
+        raise DataError(f"{train} contains {len(names)} class folders; a classifier needs two.")
     return tuple(names)
 
 
-def holds(root: Path, name: str) -> bool:
-    """Whether a data set brings this split itself."""
+def has(root: Path, name: str) -> bool:
+    """Whether a data set has this split itself."""
     if root.is_file():
         return next(fer2013.entries(root, name), None) is not None
     return split_folder(root, name) is not None
@@ -119,6 +119,14 @@ def load_split(
     progress: Progress | None = None,
 ) -> Split | None:
     """Decode one split ("train", "validation" or "test"); None where the data set has none.
+
+    Args:
+        root: the data set: a folder, or FER2013's CSV.
+        name: the split.
+        spec: size and channels of the decoded images.
+        labels: the classes, in the order of the class numbers.
+        skip_unreadable: omit broken images instead of raising.
+        progress: called as progress(done, total) while images are decoded.
 
     Raises:
         DataError: an empty or missing class, a class that `labels` does not name, an unreadable
@@ -159,24 +167,8 @@ def sha256(root: Path) -> str:
     if root.is_file():
         return file_sha256(root)
     folders = [folder for name in SPLITS if (folder := split_folder(root, name))]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    files = [path for folder in folders for path in image_files(folder)]
     return dataset_sha256((str(path.relative_to(root)), file_sha256(path)) for path in files)
-
-
-def split_folder(root: Path, name: str) -> Path | None:
-    """The folder of a split; for train, `root` itself where it holds classes and no splits."""
-    for candidate in FOLDERS[name]:
-        if (root / candidate).is_dir():
-            return root / candidate
-    if name != "train" or not root.is_dir():
-        return None
-    taken = {folder for folders in FOLDERS.values() for folder in folders}
-    classes = _class_folders(root)
-    return root if len(classes) > 1 and not taken & set(classes) else None
-
-
-def _class_folders(folder: Path) -> list[str]:
-    return sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
 def _load_folder(
@@ -190,7 +182,7 @@ def _load_folder(
     folder = split_folder(root, name)
     if folder is None:
         return None
-    unknown = [found for found in _class_folders(folder) if found not in labels]
+    unknown = [found for found in class_folders(folder) if found not in labels]
     if unknown:
         raise DataError(
             f"{folder / unknown[0]} is a class that the model does not know; it knows "
@@ -199,20 +191,18 @@ def _load_folder(
     files: list[Path] = []
     targets: list[int] = []
     for target, label in enumerate(labels):
-        found = sorted(
-            path for path in (folder / label).rglob("*") if path.suffix.lower() in images.EXTENSIONS
-        )
         if not (folder / label).is_dir():
             raise DataError(f"{folder} has no folder for the class {label}.")
+        found = image_files(folder / label)
         if not found:
-            raise DataError(f"{folder / label} holds no image; every class needs some.")
+            raise DataError(f"{folder / label} contains no image; every class needs some.")
         files += found
         targets += [target] * len(found)
     names = tuple(str(path.relative_to(root)) for path in files)
     for text in names:
         if not text.isprintable() or any("\ud800" <= letter <= "\udfff" for letter in text):
             raise DataError(
-                f"{text!a} in {root} has a name that is no text (UTF-8, no control characters); "
+                f"{text!a} in {root} has a name that is not text (UTF-8, no control characters); "
                 "rename it."
             )
     pixels, broken = _decode(files, spec, progress)
@@ -230,7 +220,7 @@ def _decode(
 ) -> tuple[torch.Tensor, dict[int, str]]:
     """Files -> (N, C, H, W) uint8, on two threads (the decoders release the GIL); the unreadable.
 
-    An unreadable file leaves its place black, and stands by its index with the reason.
+    An unreadable file's image stays black; the reason is returned by its index.
     """
     pixels = np.zeros((len(files), *spec.shape), np.uint8)
     broken: dict[int, str] = {}
@@ -256,7 +246,7 @@ def _decode_one(path: Path, spec: InputSpec) -> images.Pixels | ImageError:
 def _refuse_broken(broken: Sequence[str]) -> None:
     shown = "\n  ".join(broken[:5])
     raise DataError(
-        f"{len(broken)} images cannot be read; mend or remove them, or say --skip-unreadable:\n"
+        f"{len(broken)} images cannot be read; fix or remove them, or pass --skip-unreadable:\n"
         f"  {shown}" + ("\n  …" if len(broken) > 5 else "")
     )
 

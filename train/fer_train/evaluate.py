@@ -16,13 +16,14 @@ from fer_runtime.hashing import file_sha256
 from fer_train import data, splits
 from fer_train.checkpoint import Checkpoint
 from fer_train.models import Deployable
+from fer_train.recipe import SPLITS
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """Outputs on one split: `probabilities` (N, K) float32, `targets` (N,) int64.
 
-    `seen` (N,) bool marks images whose content also stands in the training split, where that is
+    `seen` (N,) bool marks images whose content is also in the training split, where that is
     known.
     """
 
@@ -44,7 +45,7 @@ class Evaluation:
         return metrics.summary(self.probabilities, self.targets, self.labels)
 
     def unseen(self) -> Evaluation | None:
-        """The same without images that the net was trained on; None where there are none such."""
+        """The same without images that were trained on; None if there are no such images."""
         if self.seen is None or not self.seen.any() or self.seen.all():
             return None
         kept = ~self.seen
@@ -53,9 +54,9 @@ class Evaluation:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What `metrics.json` holds: figures, 95 % intervals and the confusion matrix.
+        """The content of `metrics.json`: figures, 95 % intervals and the confusion matrix.
 
-        `without_training_images` holds the same once more, where some images were trained on.
+        `without_training_images` has the same without images that were trained on, if any were.
         """
         values: dict[str, Any] = {
             "split": self.split,
@@ -73,7 +74,10 @@ class Evaluation:
 def predict(
     deployable: Deployable, images: torch.Tensor, batch_size: int = 256
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """(N, C, H, W) uint8 -> (N, K) float32 logits and probabilities, in evaluation mode."""
+    """(N, C, H, W) uint8 -> (N, K) float32 logits and probabilities.
+
+    Runs on the CPU, `batch_size` images at a time; `deployable` stays in evaluation mode.
+    """
     deployable.eval()
     logits, probabilities = [], []
     with torch.inference_mode():
@@ -93,15 +97,21 @@ def load_split(
     skip_unreadable: bool = False,
     progress: data.Progress | None = None,
 ) -> tuple[data.Split, data.Split | None]:
-    """One split of a data set as the checkpoint's spec wants it, and its training split if any.
+    """One split of a data set as the checkpoint's spec requires, and its training split if any.
 
-    `split_file` is the `split.csv` of the checkpoint's run, where its splits were made.
+    Args:
+        checkpoint: labels and input of its spec are what the images are decoded for.
+        root: the data set: a folder, or FER2013's CSV.
+        split: train, validation or test.
+        split_file: the `split.csv` of the checkpoint's run, where that made its splits.
+        skip_unreadable: omit broken images instead of raising.
+        progress: called as progress(done, total) while images are decoded.
 
     Raises:
         DataError: the data set has no such split, or a class that the model does not know.
     """
-    if split not in data.SPLITS:
-        raise DataError(f"There is no split {split!r}; they are {', '.join(data.SPLITS)}.")
+    if split not in SPLITS:
+        raise DataError(f"There is no split {split!r}; they are {', '.join(SPLITS)}.")
     spec = checkpoint.spec
 
     def load(name: str) -> data.Split | None:
@@ -119,13 +129,13 @@ def load_split(
             )
         pool = load("train")
         if pool is None:
-            raise DataError(f"{root} holds no training split, of which {split_file} tells.")
+            raise DataError(f"{root} contains no training split to which {split_file} could apply.")
         made = splits.assign(pool, splits.read(split_file), split_file)
         parts = {part.name: part for part in made}
     chosen = parts.get(split) or load(split)
     if chosen is None:
         raise DataError(
-            f"{root} holds no {split} split; where `fer-train fit` made one, say --split-file "
+            f"{root} contains no {split} split; where `fer-train fit` made one, pass --split-file "
             f"{splits.FILE} of that run."
         )
     return chosen, parts.get("train") or load("train")
@@ -134,7 +144,7 @@ def load_split(
 def evaluate_split(
     deployable: Deployable, split: data.Split, train: data.Split | None = None
 ) -> Evaluation:
-    """Run a model over a split that is in memory; `train` shows which of its images it knows."""
+    """Run a model over a split in memory; `train` shows which of its images were trained on."""
     _, probabilities = predict(deployable, split.images)
     seen = None
     if train is not None and split.name != "train":

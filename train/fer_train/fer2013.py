@@ -1,26 +1,21 @@
-"""FER2013's own CSV (`fer2013.csv`, `icml_face_data.csv`): columns emotion, pixels, Usage.
+"""FER2013's own CSV as a data set: strict, where inference turns a broken row into an error row.
 
-Source: Goodfellow et al. 2013, "Challenges in Representation Learning"; the header of
-icml_face_data.csv has stray spaces.
+The rows are those of `fer_runtime.sources.fer2013_csv`, so that both read the same.
 """
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from fer_runtime import images
-from fer_runtime.errors import DataError
+from fer_runtime.errors import DataError, ImageError
+from fer_runtime.sources.fer2013_csv import LABELS, Record, records
 from fer_runtime.spec import InputSpec
 
-LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""The CSV's integers 0-6 by name (the order of the challenge, not of the alphabet)."""
 USAGE = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+"""Split -> the value of the column Usage."""
 
 
 @dataclass(frozen=True)
@@ -51,47 +46,30 @@ def read(path: Path, split: str, spec: InputSpec, labels: Sequence[str]) -> Rows
 
 def entries(path: Path, split: str) -> Iterator[tuple[str, str, images.Pixels]]:
     """(`file:line`, label, (H, W) uint8 pixels) of every row of a split; raises DataError."""
-    for line, emotion, text in _lines(path, USAGE[split]):
-        yield f"{path.name}:{line}", _label(path, line, emotion), _pixels(path, line, text)
+    for record in records(str(path)):
+        where = f"{path}, line {record.line}"
+        if _usage(record, where) == USAGE[split]:
+            yield f"{path.name}:{record.line}", _label(record, where), _pixels(record, where)
 
 
-def _lines(path: Path, usage: str) -> Iterator[tuple[int, str, str]]:
-    csv.field_size_limit(min(sys.maxsize, 1 << 24))
+def _usage(record: Record, where: str) -> str:
+    found = (record.usage or "").strip()
+    if found not in USAGE.values():
+        raise DataError(
+            f"{where}: Usage is {found!r}; it must be one of {', '.join(USAGE.values())} (the "
+            "columns of a training set are emotion, pixels, Usage)."
+        )
+    return found
+
+
+def _label(record: Record, where: str) -> str:
+    if record.label is None:
+        raise DataError(f"{where}: emotion is {record.emotion or ''!r}; it must be 0 to 6.")
+    return record.label
+
+
+def _pixels(record: Record, where: str) -> images.Pixels:
     try:
-        with open(path, newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = {name.strip().lower(): name for name in reader.fieldnames or ()}
-            lacking = [key for key in ("emotion", "pixels", "usage") if key not in header]
-            if lacking:
-                raise DataError(
-                    f"{path} has no column {lacking[0]!r}; FER2013's are emotion, pixels, Usage."
-                )
-            for row in reader:
-                found = (row[header["usage"]] or "").strip()
-                if found not in USAGE.values():
-                    raise DataError(
-                        f"{path}, line {reader.line_num}: Usage is {found!r}; it must be one of "
-                        f"{', '.join(USAGE.values())}."
-                    )
-                if found == usage:
-                    emotion, pixels = row[header["emotion"]] or "", row[header["pixels"]] or ""
-                    yield reader.line_num, emotion, pixels
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from None
-
-
-def _pixels(path: Path, line: int, text: str) -> images.Pixels:
-    try:
-        values = np.array(text.split(), dtype=np.uint8)
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{path}, line {line}: pixels are numbers from 0 to 255: {error}") from None
-    side = round(len(values) ** 0.5)
-    if side == 0 or side * side != len(values):
-        raise DataError(f"{path}, line {line}: {len(values)} pixels make no square picture.")
-    return values.reshape(side, side)
-
-
-def _label(path: Path, line: int, emotion: str) -> str:
-    if emotion.strip() not in {str(number) for number in range(len(LABELS))}:
-        raise DataError(f"{path}, line {line}: emotion is {emotion!r}; it must be 0 to 6.")
-    return LABELS[int(emotion)]
+        return record.image()
+    except ImageError as error:
+        raise DataError(f"{where}: {error}.") from None

@@ -6,41 +6,50 @@ written after every finished epoch; `best.pt` is ours, and all that export needs
 
 from __future__ import annotations
 
-import contextlib
-import datetime
-import json
-import logging
-import pickle
-import signal
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
 
+from fer_runtime.cli.console import say
 from fer_runtime.errors import DataError, TrainingError
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
-from fer_train import checkpoint, data, evaluate, guards, models, plots, splits
+from fer_train import (
+    assemble,
+    checkpoint,
+    data,
+    evaluate,
+    guards,
+    loggers,
+    outputs,
+    plots,
+    resuming,
+    splits,
+)
+from fer_train.batches import Share
 from fer_train.calibration import fit_temperature
-from fer_train.callbacks import BEST, LAST, Recorder, TimeLimit
-from fer_train.module import FerModule
-from fer_train.progress import EpochProgress
-from fer_train.recipe import MONITORS, Recipe
-from fer_train.samplers import Share
+from fer_train.callbacks import BEST, LAST, Recorder
+from fer_train.recipe import Recipe
+from fer_train.resuming import Resumed
+from fer_train.run_options import RunOptions
 
-METRICS = "metrics.json"
+__all__ = ["FitResult", "Prepared", "RunOptions", "fit", "prepare", "run"]
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """Where a run ended: the best checkpoint, its epoch and its evaluation on validation.
+    """Where a run ended.
 
-    `remarks` say in words what the curves show.
+    Attributes:
+        best: path of the best checkpoint.
+        best_epoch: its epoch, from 1.
+        history: the figures of each epoch, as in history.csv.
+        evaluation: the best checkpoint's outputs on the validation split.
+        remarks: what the run shows, in sentences: overfitting, a class that is never recognised.
+        interrupted: whether Ctrl-C ended it.
     """
 
     best: Path
@@ -53,7 +62,7 @@ class FitResult:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set in memory and the spec of a net for it: what `run` needs besides a recipe."""
+    """A data set in memory and the spec of a model for it: what `run` needs besides a recipe."""
 
     data: splits.TrainingData
     input: InputSpec
@@ -62,51 +71,50 @@ class Prepared:
     dataset_sha256: str
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is carried out, which leaves its outcome as it is (on one device).
-
-    `time_limit` ends the leg at the last epoch end that fits into it. With `devices` processes on
-    each of `nodes` machines each takes its share of every batch; the machines find one another as
-    torchrun's or Slurm's variables say (MASTER_ADDR, MASTER_PORT, NODE_RANK).
-    """
-
-    resume: bool = False
-    time_limit: datetime.timedelta | None = None
-    threads: int | None = None
-    devices: int = 1
-    nodes: int = 1
-    show: bool = True
-
-
 def fit(
     root: Path,
     output: Path,
     recipe: Recipe,
-    leg: RunOptions | None = None,
+    options: RunOptions | None = None,
     *,
     progress: data.Progress | None = None,
 ) -> FitResult | None:
     """Train on `root`'s training split, choose on its validation split, write into `output`.
 
+        result = fit(Path("faces"), Path("run"), Recipe(epochs=10))
+        print(result.best, result.evaluation.summary()["accuracy"])
+
     Writes best.pt, last.pt, history.csv, metrics.json, the pictures curves.png, confusion.png and
-    predictions.png, and split.csv where the split was made here. None in a process that helps
-    another.
+    predictions.png, and split.csv where the split was made here. It trains in this process and its
+    children, one run at a time: not to be called from several threads.
+
+    Args:
+        root: a data set, see `data`.
+        output: the folder of the run; it is made when the data is good.
+        recipe: every choice that determines the weights.
+        options: how it is carried out: resuming, time limit, devices, logger.
+        progress: called as progress(done, total) while images are decoded.
+
+    Returns:
+        The result; None in a process that only helps another one (`RunOptions.devices`).
 
     Raises:
-        DataError: unusable data, or an `output` that holds a run already (or none to resume).
-        TrainingError: a guard stopped the run (`guards`).
+        DataError: unusable data, or an `output` that contains a run already (or none to resume).
+        ModelSpecError: a model that cannot be built for these images.
+        ModelFileError: a checkpoint to start from, or of a teacher, that cannot be read.
+        TrainingError: a guard stopped the run (`guards`), or the logger is not installed.
     """
-    leg = leg or RunOptions()
-    _check_output(output, leg.resume, recipe)
-    return run(prepare(root, recipe, progress=progress), output, recipe, leg)
+    options = options or RunOptions()
+    _check(output, recipe, options)
+    return run(prepare(root, recipe, progress=progress), output, recipe, options)
 
 
 def prepare(root: Path, recipe: Recipe, *, progress: data.Progress | None = None) -> Prepared:
     """Decode what the recipe trains and validates on, and measure its mean and std.
 
     Raises:
-        DataError: unusable data; ModelSpecError: a mean or std that does not fit the channels.
+        DataError: unusable data.
+        ModelSpecError: a mean or std that does not fit the channels.
     """
     labels = data.labels_of(root)
     size, channels = recipe.image_size, recipe.channels
@@ -133,14 +141,77 @@ def prepare(root: Path, recipe: Recipe, *, progress: data.Progress | None = None
 
 
 def run(
-    prepared: Prepared, output: Path, recipe: Recipe, leg: RunOptions | None = None
+    prepared: Prepared, output: Path, recipe: Recipe, options: RunOptions | None = None
 ) -> FitResult | None:
     """As `fit`, on data that `prepare` has read."""
-    leg = leg or RunOptions()
-    _check_output(output, leg.resume, recipe)
-    if leg.threads:
-        torch.set_num_threads(leg.threads)
-    spec = ModelSpec(
+    options = options or RunOptions()
+    resumed = _check(output, recipe, options)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    spec = _spec(prepared, recipe, resumed)
+    recorder = Recorder(spec, output, recipe.monitor)
+    module = assemble.module(recipe, spec, prepared.data.train, resumed)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{output} cannot be made: {error.strerror}") from None
+    trainer = assemble.trainer(recipe, recorder, options, prepared.data)
+    share = Share(trainer.global_rank, trainer.world_size)
+    loaders = (
+        data.train_loader(
+            prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
+        ),
+        data.evaluation_loader(prepared.data.validation, share=share),
+    )
+    # From here on nothing that is wrong with the recipe or the data can stop the run.
+    if trainer.is_global_zero:
+        if options.overwrite:
+            outputs.remove(output)
+        if prepared.data.made and not resumed:
+            splits.write(output / splits.FILE, prepared.data.made)
+        if resumed and resumed.restarts_now and options.show:
+            say(_restart_line(recipe, resumed))
+    with assemble.interrupts(trainer):
+        trainer.fit(
+            module,
+            *loaders,
+            ckpt_path=output / LAST if resumed else None,
+            weights_only=True if resumed else None,
+        )
+    if not trainer.is_global_zero:
+        return None
+    return _finish(recorder, prepared.data, recipe, trainer.interrupted)
+
+
+def _check(output: Path, recipe: Recipe, options: RunOptions) -> Resumed | None:
+    """A run never replaces another one unasked, and resumes only itself; None for a new run."""
+    if options.logger:
+        loggers.check(options.logger)
+    if not options.resume:
+        outputs.check_new(output, options.overwrite)
+        return None
+    if options.overwrite:
+        raise DataError("--resume continues a run and --overwrite replaces it; pass one of them.")
+    return resuming.read(output, recipe)
+
+
+def _restart_line(recipe: Recipe, resumed: Resumed) -> str:
+    left = recipe.epochs - resumed.epochs
+    return (
+        f"The run is extended to {recipe.epochs} epochs: the {recipe.scheduler} schedule and the "
+        f"optimizer start again from the weights of epoch {resumed.epochs}, for the remaining "
+        f"{left}."
+    )
+
+
+def _spec(prepared: Prepared, recipe: Recipe, resumed: Resumed | None) -> ModelSpec:
+    """The spec of the run's checkpoints, with what is known of their origin so far."""
+    more: dict[str, Any] = {}
+    if prepared.data.made:
+        more[splits.HASH_KEY] = splits.sha256(prepared.data.made)  # identifies its split.csv
+    if resumed and resumed.restarts:
+        more["schedule_restarted_after"] = list(resumed.restarts)
+    return ModelSpec(
         labels=prepared.labels,
         input=prepared.input,
         architecture=recipe.architecture,
@@ -148,131 +219,10 @@ def run(
         provenance=Provenance(
             dataset=prepared.dataset,
             dataset_sha256=prepared.dataset_sha256,
-            recipe={**recipe.to_dict(), **_split_hash(prepared.data)},
+            recipe={**recipe.to_dict(), **more},
             versions={name: version(name) for name in ("fer-runtime", "torch")},
         ),
     )
-    recorder = Recorder(spec, output, recipe.monitor)
-    module = _module(recipe, spec, prepared.data.train)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{output} cannot be made: {error.strerror}") from None
-    if prepared.data.made and not leg.resume:
-        splits.write(output / splits.FILE, prepared.data.made)
-    trainer = _trainer(recipe, recorder, leg, prepared.data)
-    share = Share(trainer.global_rank, trainer.world_size)
-    with _interrupts(trainer):
-        trainer.fit(
-            module,
-            data.train_loader(
-                prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
-            ),
-            data.evaluation_loader(prepared.data.validation, share=share),
-            ckpt_path=output / LAST if leg.resume else None,
-            weights_only=True if leg.resume else None,
-        )
-    if not trainer.is_global_zero:
-        return None
-    return _finish(recorder, prepared.data, recipe, trainer.interrupted)
-
-
-def _split_hash(loaded: splits.TrainingData) -> dict[str, str]:
-    """For a made split, what tells its split.csv from another."""
-    return {splits.HASH_KEY: splits.sha256(loaded.made)} if loaded.made else {}
-
-
-@contextlib.contextmanager
-def _interrupts(trainer: pl.Trainer) -> Iterator[None]:
-    """After Ctrl-C Lightning shuts down, ignores further ones and exits; go on from there."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit:
-        if not trainer.interrupted:
-            raise
-    finally:
-        # Handlers can be set in the main thread only, as Lightning's own was.
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN is not before:
-            signal.signal(signal.SIGINT, before)
-
-
-def _module(recipe: Recipe, spec: ModelSpec, train: data.Split) -> FerModule:
-    """The net as the recipe has it start, and the teacher if there is one."""
-    torch.manual_seed(recipe.seed)
-    net = models.build(recipe.architecture, spec.input, len(spec.labels), spec.architecture_args)
-    models.initialise(net, recipe.init, recipe.seed)
-    if recipe.pretrained:
-        from fer_train import torchvision_nets
-
-        torchvision_nets.load_pretrained(net, recipe.architecture)
-    if recipe.weights:
-        start = checkpoint.load(Path(recipe.weights), factory=recipe.architecture)
-        net = checkpoint.Checkpoint(spec, start.state_dict, recipe.architecture).net().train()
-    models.check(net, recipe.architecture, spec.input, len(spec.labels))
-    models.freeze_until(net, recipe.freeze_until)
-    if recipe.precision == "bf16-mixed" and not torch.cuda.is_available():
-        models.depthwise_in_fp32(net)
-    # Channels last is 1.8 times as fast as the default for these convolutions on a CPU.
-    deployable = models.Deployable(net.to(memory_format=torch.channels_last), spec)
-    teachers = [_teacher(path, recipe, spec) for path in recipe.teacher.split(",") if path]
-    return FerModule(deployable, recipe, list(train.counts().values()), teachers)
-
-
-def _teacher(path: str, recipe: Recipe, spec: ModelSpec) -> models.Deployable:
-    loaded = checkpoint.load(Path(path), factory=recipe.architecture)
-    if loaded.spec.labels != spec.labels:
-        raise DataError(
-            f"The teacher {path} knows the labels {', '.join(loaded.spec.labels)}; the "
-            f"data set has {', '.join(spec.labels)}."
-        )
-    if loaded.spec.input != spec.input:
-        raise DataError(
-            f"The teacher {path} takes other inputs (size, channels, mean or std) than "
-            "this run; train both on the same data with the same --image-size and --channels."
-        )
-    return loaded.deployable()
-
-
-def _trainer(
-    recipe: Recipe, recorder: Recorder, leg: RunOptions, loaded: splits.TrainingData
-) -> pl.Trainer:
-    _silence_lightning()
-    return pl.Trainer(
-        max_epochs=recipe.epochs,
-        precision=recipe.precision,  # type: ignore[arg-type]  # a Literal of Lightning's, checked there
-        gradient_clip_val=recipe.gradient_clip or None,
-        callbacks=_callbacks(recipe, recorder, leg, loaded),
-        accelerator="auto",
-        devices=leg.devices,
-        num_nodes=leg.nodes,
-        use_distributed_sampler=False,  # ours knows its share
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        default_root_dir=recorder.output,
-    )
-
-
-def _callbacks(
-    recipe: Recipe, recorder: Recorder, leg: RunOptions, loaded: splits.TrainingData
-) -> list[pl.Callback]:
-    callbacks: list[pl.Callback] = [recorder]
-    if leg.time_limit:
-        callbacks.append(TimeLimit(leg.time_limit.total_seconds()))
-    if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
-    if recipe.patience:
-        callbacks.append(
-            EarlyStopping(recipe.monitor, patience=recipe.patience, mode=MONITORS[recipe.monitor])
-        )
-    if leg.show:
-        counts = {part.name: part.counts() for part in (loaded.train, loaded.validation)}
-        callbacks.append(EpochProgress(recorder.history, recipe.epochs, counts))
-    callbacks.append(guards.Guard(recipe, len(recorder.spec.labels), recorder.history))
-    return callbacks
 
 
 def _finish(
@@ -295,68 +245,20 @@ def _finish(
         found = checkpoint.load(best, factory=recorder.spec.architecture)
     evaluation = evaluate.evaluate_split(found.deployable(), loaded.validation, loaded.train)
     remarks = guards.remarks(recorder.history, recorder.best_epoch, recipe.epochs)
+    remarks += guards.missed_classes(evaluation)
     if recipe.fit_temperature:
         remarks.append(
-            f"Temperature {found.spec.temperature:.3f}, fitted on these very images; loss and "
-            "calibration error above are after it, and a little on the bright side."
+            f"Temperature {found.spec.temperature:.3f}, fitted on the validation images: loss and "
+            "calibration error above are measured after it on the same images, so they are "
+            "slightly too good."
         )
-    write_metrics(output / METRICS, evaluation, temperature=found.spec.temperature, remarks=remarks)
-    draw(output, evaluation, loaded.validation)
-    plots.curves(recorder.history, output / "curves.png")
+    outputs.write_metrics(
+        output / outputs.METRICS,
+        evaluation,
+        temperature=found.spec.temperature,
+        remarks=remarks,
+    )
+    outputs.draw(output, evaluation, loaded.validation)
+    plots.curves(recorder.history, output / outputs.CURVES)
     history = tuple(recorder.history)
     return FitResult(best, recorder.best_epoch, history, evaluation, tuple(remarks), interrupted)
-
-
-def draw(
-    output: Path, evaluation: evaluate.Evaluation, split: data.Split, suffix: str = ""
-) -> None:
-    """Write the pictures of one evaluation: confusion matrix, and faces judged right and wrong."""
-    plots.confusion(evaluation.confusion, evaluation.labels, output / f"confusion{suffix}.png")
-    plots.predictions(split.images.numpy(), evaluation, output / f"predictions{suffix}.png")
-
-
-def write_metrics(path: Path, evaluation: evaluate.Evaluation, **more: Any) -> None:
-    """Write an evaluation, and `more` values, as JSON."""
-    text = json.dumps({**evaluation.to_dict(), **more}, indent=2)
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def _check_output(output: Path, resume: bool, recipe: Recipe) -> None:
-    """A run never overwrites another, and resumes only itself."""
-    last = output / LAST
-    if not resume:
-        if any((output / name).exists() for name in (BEST, LAST)):
-            raise DataError(
-                f"{output} holds a run already; say --resume, or choose another --output."
-            )
-        if output.exists() and not output.is_dir():
-            raise DataError(f"{output} is a file, not a folder to write a run into.")
-        return
-    if not last.exists():
-        raise DataError(f"{output} holds no {LAST} to resume; leave --resume away to start there.")
-    try:
-        recorded = torch.load(last, map_location="cpu", weights_only=True)["fer_recipe"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError) as error:
-        raise DataError(f"{last} is not a run that can be resumed: {error}") from None
-    recorded = {**_plain(Recipe().to_dict()), **recorded}  # a field that came later was its default
-    changed = [k for k, v in _plain(recipe.to_dict()).items() if recorded[k] != v]
-    if changed:
-        raise DataError(
-            f"The run in {output} was started with another {changed[0]} "
-            f"({recorded[changed[0]]!r}); resume it with the same options."
-        )
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    plain = json.loads(json.dumps(values))
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _silence_lightning() -> None:
-    """Our own lines say what a user needs; Lightning's hints are about its own loaders."""
-    for name in ("pytorch_lightning", "lightning.fabric", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="pytorch_lightning")
-    warnings.filterwarnings("ignore", message="Encountered `nan` values")  # the guard says it
-    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*optimizer.step.*")

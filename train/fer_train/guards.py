@@ -1,4 +1,4 @@
-"""What stops a run that can come to nothing, and says why; and what a history says in words."""
+"""What stops a run that cannot succeed, with the reason; and remarks on a finished one."""
 
 from __future__ import annotations
 
@@ -10,28 +10,31 @@ from typing import Any
 import pytorch_lightning as pl
 
 from fer_runtime.errors import TrainingError
+from fer_train.evaluate import Evaluation
+from fer_train.losses.table import guessing_cost
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
 
 ONE_CLASS = 0.995
-"""Share of the predictions in one class from which a net counts as collapsed."""
+"""Share of the predictions in one class from which a model counts as collapsed."""
 EXPLODED = 10.0
-"""A loss of so many times ln(classes), what guessing costs, is no longer learning."""
+"""From so many times the cost of guessing on, a loss counts as exploded."""
 SMOOTHED_STEPS = 20
 MIN_RISE, MIN_FALL = 1.02, 0.98
 """Validation loss up by 2 % and training loss down by 2 % since the best epoch: overfitting."""
 
 
 class Guard(pl.Callback):
-    """Stops a run whose loss explodes or is not finite, or whose net predicts one class only.
+    """Stops a run whose loss explodes or is not finite, or whose model predicts one class only.
 
-    It must stand after the Recorder, so that `last.pt` and `history.csv` hold the epoch already.
+    It must come after the Recorder, so that `last.pt` and `history.csv` contain the epoch already.
     """
 
     def __init__(
         self, recipe: Recipe, classes: int, history: Sequence[Mapping[str, float]]
     ) -> None:
-        self.recipe, self.guessing, self.history = recipe, math.log(classes), history
+        self.recipe, self.history = recipe, history
+        self.guessing = guessing_cost(recipe, classes)
         self.smoothed, self.looked = 0.0, 0
         self.collapsed_epochs = 0
 
@@ -85,9 +88,9 @@ class Guard(pl.Callback):
         self.collapsed_epochs = self.collapsed_epochs + 1 if share >= ONE_CLASS else 0
         if self.collapsed_epochs >= self.recipe.collapse_epochs:
             raise TrainingError(
-                f"The net predicts {pl_module.deployable.labels[label]!r} for {share:.1%} of the "
+                f"The model predicts {pl_module.deployable.labels[label]!r} for {share:.1%} of the "
                 f"validation images, for {self.collapsed_epochs} epochs now: it has collapsed to "
-                f"one class. {self._cause(pl_module)} (--collapse-epochs 0 switches this guard "
+                f"one class. {self._cause(pl_module)} (--collapse-epochs 0 turns this guard "
                 "off.)"
             )
 
@@ -113,7 +116,7 @@ class Guard(pl.Callback):
             advice.append("--activation relu")
         return (
             "Every image gets nearly the same output: the learning rate was probably too high, or "
-            f"the net cannot start from these weights; try {', or '.join(advice)}."
+            f"the model cannot learn from these weights; try {', or '.join(advice)}."
         )
 
     def _balanced(self) -> bool:
@@ -150,7 +153,7 @@ class Overfitting:
 
 
 def overfitting(history: Sequence[Mapping[str, float]]) -> Overfitting | None:
-    """Where validation loss turned for good while training loss went on falling; None if never."""
+    """From where validation loss rose for good while training loss fell; None if nowhere."""
     rows = [row for row in history if "train_loss" in row]
     if len(rows) < 3:
         return None
@@ -170,10 +173,31 @@ def overfitting(history: Sequence[Mapping[str, float]]) -> Overfitting | None:
 
 
 def remarks(history: Sequence[Mapping[str, float]], best_epoch: int, epochs: int) -> list[str]:
-    """What a person should be told about a finished run, in sentences."""
+    """What a person should know about a finished run's curves, in sentences."""
     found = overfitting(history)
     if found:
         return [str(found)]
     if len(history) == epochs and best_epoch == epochs and epochs > 2:
-        return ["Still improving in its last epoch: more --epochs may help."]
+        return [
+            "Still improving in its last epoch: more epochs may help; continue with --resume "
+            f"--epochs {2 * epochs}."
+        ]
     return []
+
+
+def missed_classes(evaluation: Evaluation) -> list[str]:
+    """A remark where a class of the split is never predicted for its images (recall 0)."""
+    matrix = evaluation.confusion
+    missed = [
+        f"{label} ({count:,})"
+        for label, count, hits in zip(
+            evaluation.labels, matrix.sum(1), matrix.diagonal(), strict=True
+        )
+        if count and not hits
+    ]
+    if not missed:
+        return []
+    return [
+        f"Recall 0: no image of {', '.join(missed)} was recognised. Try --sampler balanced or "
+        "--class-weights balanced, or more images of the class."
+    ]

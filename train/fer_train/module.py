@@ -1,28 +1,40 @@
-"""The LightningModule that carries a recipe out; optimizers and schedulers by name."""
+"""The LightningModule that carries a recipe out."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import nn
 from torch.nn import functional
-from torch.optim import lr_scheduler
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fer_runtime import metrics
+from fer_train.losses.table import loss_of
 from fer_train.models import Deployable
+from fer_train.optimizers import OPTIMIZERS, parameter_groups
 from fer_train.recipe import Recipe
+from fer_train.schedulers import SCHEDULERS
+
+if TYPE_CHECKING:
+    from fer_train.resuming import Resumed
 
 
 class FerModule(pl.LightningModule):
-    """Trains the net inside a Deployable; validates the Deployable itself, as export ships it."""
+    """Trains the model inside a Deployable; validates the Deployable itself, as export ships it.
+
+    Args:
+        deployable: what is trained.
+        recipe: the choices of the run.
+        counts: training images per class, in label order.
+        teachers: models whose outputs are followed too; they see what the model sees.
+        resumed: where the run was left, if this one continues it.
+    """
 
     def __init__(
         self,
@@ -30,16 +42,18 @@ class FerModule(pl.LightningModule):
         recipe: Recipe,
         counts: Sequence[int],
         teachers: Sequence[Deployable] = (),
+        resumed: Resumed | None = None,
     ) -> None:
-        """`counts` are the training images per class; `teachers` see what the net sees."""
         super().__init__()
-        # In a tuple, so that it is no part of this module's weights.
+        # In a tuple, so that they are not part of this module's weights.
         self.teachers = tuple(teachers)
+        self.resumed = resumed
         self._answers: dict[tuple[int, int], torch.Tensor] = {}
         self.most_predicted: tuple[int, float] | None = None
         self.deployable = deployable
         self.recipe = recipe
         self.augmentation = recipe.augmentation
+        self.loss = loss_of(recipe)
         self.class_weights: torch.Tensor | None
         self.register_buffer("class_weights", _class_weights(recipe, counts), persistent=False)
         classes = len(counts)
@@ -56,7 +70,7 @@ class FerModule(pl.LightningModule):
     def drawn_epoch(self) -> int:
         """The epoch whose order and augmentation this one has.
 
-        Its own; with `teacher_epochs` an earlier one, for which the teachers have answered already.
+        Its own; with `teacher_epochs` an earlier one that the teachers have answered already.
         """
         period = self.recipe.teacher_epochs if self.teachers else 0
         return self.current_epoch % period if period else self.current_epoch
@@ -68,14 +82,13 @@ class FerModule(pl.LightningModule):
         drawn_step = self.drawn_epoch * int(self.trainer.num_training_batches) + index
         generator.manual_seed(self._step_seed(1, drawn_step))
         inputs = self.augmentation(self.deployable.normalise(images), generator)
-        share, partners = self._mixup(len(targets), generator)
-        if share < 1:
-            inputs = share * inputs + (1 - share) * inputs[partners]
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        mixed = self.augmentation.mix(inputs, generator)
+        inputs = mixed.images.contiguous(memory_format=torch.channels_last)
         logits = self.deployable.net(inputs)
         loss = self._loss(logits, targets)
-        if share < 1:
-            loss = share * loss + (1 - share) * self._loss(logits, targets[partners])
+        if mixed.share < 1:
+            others = self._loss(logits, targets[mixed.partners])
+            loss = mixed.share * loss + (1 - mixed.share) * others
         if self.teachers:
             weight = self.recipe.distillation
             loss = (1 - weight) * loss + weight * self._distillation_loss(
@@ -100,7 +113,7 @@ class FerModule(pl.LightningModule):
         self._start = [p.detach().clone() for p in self.parameters() if p.requires_grad]
 
     def relative_change(self) -> float:
-        """How far the trained weights are from where this leg began, by their norm."""
+        """How far the weights have moved since training was started or resumed, by their norm."""
         now = [p.detach() for p in self.parameters() if p.requires_grad]
         moved = sum(float((a - b).square().sum()) for a, b in zip(now, self._start, strict=True))
         return math.sqrt(moved / max(1e-12, sum(float(p.square().sum()) for p in self._start)))
@@ -135,33 +148,36 @@ class FerModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         # Plain values only, so that `last.pt` opens with weights_only=True.
         checkpoint["fer_recipe"] = json.loads(json.dumps(self.recipe.to_dict()))
+        checkpoint["fer_restarts"] = list(self.resumed.restarts) if self.resumed else []
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.resumed and self.resumed.restarts_now:
+            # A schedule that was planned for fewer steps has no rate for the next one. Lightning
+            # restores as many states as it finds.
+            checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []
 
     def configure_optimizers(self) -> Any:
-        optimizer = OPTIMIZERS[self.recipe.optimizer](
-            _parameter_groups(self, self.recipe), self.recipe
-        )
+        recipe = self.recipe
+        optimizer = OPTIMIZERS[recipe.optimizer](parameter_groups(self, recipe), recipe)
         steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = SCHEDULERS[self.recipe.scheduler](optimizer, self.recipe, steps)
+        if self.resumed and self.resumed.restarts_now:
+            steps = steps // recipe.epochs * (recipe.epochs - self.resumed.epochs)
+        schedule = SCHEDULERS[recipe.scheduler]
+        scheduler = schedule.make(optimizer, recipe, steps)
         if scheduler is None:
             return optimizer
-        interval = "epoch" if self.recipe.scheduler in ("step", "plateau") else "step"
-        config = {"scheduler": scheduler, "interval": interval, "monitor": "val_loss"}
+        config = {"scheduler": scheduler, "interval": schedule.interval, "monitor": "val_loss"}
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(
-            logits.float(),
-            targets,
-            weight=self.class_weights,
-            label_smoothing=self.recipe.label_smoothing,
-        )
+        return self.loss(logits.float(), targets, weight=self.class_weights)
 
     def _taught(self, inputs: torch.Tensor, index: int) -> torch.Tensor:
         """(N, K) float32: the mean of the teachers' softened outputs for batch `index`.
 
         With `teacher_epochs` they are kept for the epochs in which this batch comes again, as
         Shen & Xing 2022, "A fast knowledge distillation framework for visual recognition", keep
-        theirs for crops; a resumed run asks anew.
+        theirs for crops; a resumed run asks again.
         """
         wanted = self._answers.get((self.drawn_epoch, index))
         if wanted is not None:
@@ -194,15 +210,6 @@ class FerModule(pl.LightningModule):
         entropy += [self.global_rank] if self.global_rank else []
         return int(np.random.SeedSequence(entropy).generate_state(1)[0])
 
-    def _mixup(self, count: int, generator: torch.Generator) -> tuple[float, torch.Tensor]:
-        """Share of the first image, and each image's partner (Zhang et al. 2018)."""
-        alpha = self.augmentation.mixup
-        if not alpha:
-            return 1.0, torch.empty(0, dtype=torch.int64)
-        seed = int(torch.randint(2**31, (1,), generator=generator))
-        share = float(np.random.default_rng(seed).beta(alpha, alpha))
-        return share, torch.randperm(count, generator=generator).to(self.device)
-
 
 def _class_weights(recipe: Recipe, counts: Sequence[int]) -> torch.Tensor | None:
     """(K,) float32 weights n / (K * count), of mean 1 over the images; None for equal ones."""
@@ -210,46 +217,3 @@ def _class_weights(recipe: Recipe, counts: Sequence[int]) -> torch.Tensor | None
         return None
     numbers = torch.tensor(counts, dtype=torch.float32)
     return numbers.sum() / (len(counts) * numbers.clamp_min(1))
-
-
-def _parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Matrices and kernels decay; norms and biases, which have one axis, only where asked to."""
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    spared = 0.0 if not recipe.decay_all else recipe.weight_decay
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": spared},
-    ]
-
-
-def _sgd(parameters: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    return torch.optim.SGD(
-        parameters, recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0
-    )
-
-
-def _onecycle(
-    optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int
-) -> lr_scheduler.LRScheduler:
-    return lr_scheduler.OneCycleLR(optimizer, recipe.lr, total_steps=steps, pct_start=0.2)
-
-
-OPTIMIZERS: Mapping[str, Callable[[Any, Recipe], torch.optim.Optimizer]] = {
-    "sgd": _sgd,
-    "adam": lambda parameters, recipe: torch.optim.Adam(parameters, recipe.lr),
-    "adamw": lambda parameters, recipe: torch.optim.AdamW(parameters, recipe.lr),
-}
-
-SCHEDULERS: Mapping[
-    str, Callable[[torch.optim.Optimizer, Recipe, int], lr_scheduler.LRScheduler | None]
-] = {
-    "none": lambda optimizer, recipe, steps: None,
-    "step": lambda optimizer, recipe, steps: lr_scheduler.StepLR(
-        optimizer, recipe.step_size, recipe.gamma
-    ),
-    "onecycle": _onecycle,
-    "cosine": lambda optimizer, recipe, steps: lr_scheduler.CosineAnnealingLR(optimizer, steps),
-    "plateau": lambda optimizer, recipe, steps: lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=recipe.gamma, patience=recipe.step_size
-    ),
-}

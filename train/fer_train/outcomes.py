@@ -1,4 +1,4 @@
-"""What a comparison leaves: outcomes of runs, their means and spreads; plain values, no torch."""
+"""What a comparison writes: outcomes of runs, their means and spreads; plain values, no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OUTCOME, RECORD = "outcome.json", "compare.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One run: what was set, and what came of it; with an `error` the figures are empty.
+    """One run: its settings and its result; with an `error` the figures are empty.
 
     `retry` marks an error of the machine (a full disk, no memory), which `--resume` tries again.
     `gap` is training minus validation accuracy in the best epoch (training's is measured on
@@ -50,7 +50,7 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A finished comparison: how it was asked for, where it ran, and every outcome."""
+    """A finished comparison: its command line, where it ran, and every outcome."""
 
     command: str
     recipe: Mapping[str, Any]

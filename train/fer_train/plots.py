@@ -1,4 +1,4 @@
-"""Pictures of a run: its curves, its confusion matrix, and faces it judged right and wrong.
+"""Pictures of a run: its curves, its confusion matrix, and faces classified right and wrong.
 
 Colours from Okabe & Ito's palette, and never colour alone: lines differ in style, cells carry
 numbers, so that the pictures survive print and colour blindness.

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a bar within the epoch, one line per epoch, on stderr."""
+"""What a person sees during a run: a bar within the epoch, one line per epoch, on stderr."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EpochProgress(pl.Callback):
         self.seen = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Beside other processes: one speaks for all, and counts what all have seen.
+        # Of several processes one prints, and counts the images of all.
         self.console.quiet = not trainer.is_global_zero
         self.world = trainer.world_size
         for name, classes in self.counts.items():

@@ -10,27 +10,23 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, get_type_hints
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from fer_runtime.cli.options import choices_of, option
 from fer_runtime.errors import DataError
+from fer_train.augment import Augmentation
+from fer_train.augment.table import PRESETS, strengths
+from fer_train.losses.table import LOSSES
+from fer_train.nets.table import ACTIVATIONS, ARCHITECTURES
+from fer_train.optimizers import OPTIMIZERS
+from fer_train.samplers import SAMPLERS
+from fer_train.schedulers import SCHEDULERS
 
-if TYPE_CHECKING:
-    from fer_train.augment import Augmentation
+Class = TypeVar("Class", bound=type)
 
+SPLITS = ("train", "validation", "test")
 NET_ARGUMENTS = ("width", "depth", "batch_norm", "activation", "dropout")
-AUGMENTATIONS = ("shift", "scale", "rotate", "flip", "jitter", "erase", "mixup")
-
-PRESETS: Mapping[str, Mapping[str, float | bool]] = {
-    "none": {},
-    "light": {"shift": 0.06, "scale": 0.06, "rotate": 5, "flip": True},
-    "standard": {"shift": 0.1, "scale": 0.1, "rotate": 12, "flip": True, "jitter": 0.2},
-    "strong": {
-        "shift": 0.1, "scale": 0.15, "rotate": 15, "flip": True, "jitter": 0.3,
-        "erase": 0.3, "mixup": 0.2,
-    },
-}  # fmt: skip
-"""Name of a preset -> strengths of `augment.Augmentation`."""
 
 MONITORS = {
     "val_loss": "min",
@@ -40,135 +36,194 @@ MONITORS = {
 }
 """Metrics that can choose the best checkpoint -> whether less or more is better."""
 
-
-PANELS = {
-    "split": "Data",
-    "architecture": "Net",
-    "epochs": "Batches and optimisation",
-    "augment": "Augmentation (training batches only)",
-    "label_smoothing": "Loss",
-    "ema": "Run and choice of the best epoch",
-}
-"""First field of each group in the help -> the group's title."""
+DATA = "Data"
+MODEL = "Model"
+OPTIMISATION = "Batches and optimisation"
+AUGMENTATION = "Augmentation (training batches only)"
+LOSS = "Loss"
+RUN = "Run and choice of the best epoch"
 
 
-def _choice(
-    default: Any, text: str, choices: tuple[str, ...] = (), above: float | None = None
-) -> Any:
-    """A field with its help text, its allowed names, and the bound that a number must exceed."""
-    if choices:
-        text += f" One of {', '.join(choices)}."
-    return field(default=default, metadata={"help": text, "choices": choices, "above": above})
+def _with_strengths(cls: Class) -> Class:
+    """Add a field for each strength in the table of augmentations, after `augment`."""
+    kinds: dict[str, Any] = {}
+    for name, kind in cls.__annotations__.items():
+        kinds[name] = kind
+        if name == "augment":
+            for added, each in strengths().items():
+                kinds[added] = f"{type(each.off).__name__} | None"
+                setattr(cls, added, option(None, each.help, panel=AUGMENTATION))
+    cls.__annotations__ = kinds
+    return cls
 
 
 @dataclass(frozen=True, kw_only=True)
+@_with_strengths
 class Recipe:
-    """With its seed it determines the weights of a run on a CPU with a given number of threads.
+    """Every choice of a run; `fer-train fit --help` explains each field as the option of its name.
+
+        Recipe(architecture="resnet18", epochs=10, augment="strong", mixup=0.4)
+
+    With the same data and number of threads, equal recipes give equal weights on a CPU. It is
+    immutable, so threads may share it.
 
     Raises:
         DataError: a name or a number that is not allowed.
     """
 
-    split: str = _choice(
+    split: str = option(
         "",
-        "Where the data set has no validation split: 0.8 of its images for training, or "
-        "0.7,0.2,0.1 with a test split. Default: the data set's own, else 0.8.",
+        "For a data set without a validation split: 0.8 of its images for training, or 0.7,0.2,0.1 "
+        "with a test split. Default: the data set's own, else 0.8.",
+        panel=DATA,
     )
-    stratify: bool = _choice(True, "Cut each class in these shares, or all images at once.")
-    split_seed: int = _choice(0, "Of the made split; --seed leaves it as it is.")
-    split_file: str = _choice("", "Use the split.csv that an earlier run saved.")
-    image_size: int = _choice(48, "Side of the input in pixels.", above=7)
-    channels: int = _choice(1, "1 (grey) or 3 (RGB).", above=0)
-    mean: str = _choice("", "Per channel on the 0-1 scale, as 0.5,0.5,0.5; default: measured.")
-    std: str = _choice("", "Per channel on the 0-1 scale; default: measured.")
-    skip_unreadable: bool = _choice(False, "Leave unreadable images out instead of stopping.")
-    architecture: str = _choice(
+    stratify: bool = option(
+        True, "Cut each class in these shares, or all images at once.", panel=DATA
+    )
+    split_seed: int = option(0, "Seed of the made split; --seed does not change it.", panel=DATA)
+    split_file: str = option("", "Use the split.csv that an earlier run saved.", panel=DATA)
+    image_size: int = option(48, "Side of the input in pixels.", panel=DATA, above=7)
+    channels: int = option(1, "1 (grey) or 3 (RGB).", panel=DATA, above=0)
+    mean: str = option(
+        "", "Per channel on the 0-1 scale, as 0.5,0.5,0.5; default: measured.", panel=DATA
+    )
+    std: str = option("", "Per channel on the 0-1 scale; default: measured.", panel=DATA)
+    skip_unreadable: bool = option(False, "Skip unreadable images instead of stopping.", panel=DATA)
+    architecture: str = option(
         "compact_cnn",
-        "Net: compact_cnn, simple_cnn, a torchvision name such as resnet18, timm:NAME (which "
-        """--net-args '{"upscale": 96}' shows larger images), or your own """
+        f"Model: {', '.join(ARCHITECTURES)}, a torchvision name such as resnet18, timm:NAME "
+        """(--net-args '{"upscale": 96}' enlarges its images), or your own """
         "package.module:factory.",
+        panel=MODEL,
     )
-    width: int | None = _choice(None, "simple_cnn: channels of the first convolution.")
-    depth: int | None = _choice(None, "simple_cnn: convolutions, each followed by pooling.")
-    batch_norm: bool | None = _choice(None, "simple_cnn: with or without BatchNorm.")
-    activation: str | None = _choice(
-        None,
-        "simple_cnn: activation.",
-        ("relu", "leaky_relu", "tanh", "sigmoid", "softmax"),
+    width: int | None = option(None, "simple_cnn: channels of the first convolution.", panel=MODEL)
+    depth: int | None = option(
+        None, "simple_cnn: convolutions, each followed by pooling.", panel=MODEL
     )
-    dropout: float | None = _choice(None, "Share of features dropped before the last layer.")
-    net_args: str = _choice("{}", "More arguments of the net, as JSON.")
-    weights: str = _choice("", "Start from the weights of this checkpoint, of the same net.")
-    pretrained: bool = _choice(False, "Start from torchvision's weights (downloaded, or cached).")
-    freeze_until: str = _choice("", "Train only this child of the net and those after it (layer4).")
-    init: str = _choice("default", "Weights: default, kaiming, or normal:STD with zero biases.")
-    epochs: int = _choice(20, "Passes over the training split.", above=0)
-    batch_size: int = _choice(64, "Images per step.", above=1)
-    sampler: str = _choice(
+    batch_norm: bool | None = option(None, "simple_cnn: with or without BatchNorm.", panel=MODEL)
+    activation: str | None = option(
+        None, "simple_cnn: activation.", choices=lambda: tuple(ACTIVATIONS), panel=MODEL
+    )
+    dropout: float | None = option(
+        None, "Share of features dropped before the last layer.", panel=MODEL
+    )
+    net_args: str = option("{}", "More arguments of the model, as JSON.", panel=MODEL)
+    weights: str = option(
+        "", "Start from the weights of this checkpoint, of the same model.", panel=MODEL
+    )
+    pretrained: bool = option(
+        False, "Start from torchvision's weights (downloaded, or cached).", panel=MODEL
+    )
+    freeze_until: str = option(
+        "", "Train only this child of the model and those after it (layer4).", panel=MODEL
+    )
+    init: str = option(
+        "default", "Weights: default, kaiming, or normal:STD with zero biases.", panel=MODEL
+    )
+    epochs: int = option(20, "Passes over the training split.", panel=OPTIMISATION, above=0)
+    batch_size: int = option(64, "Images per step.", panel=OPTIMISATION, above=1)
+    sampler: str = option(
         "shuffle",
         "Batches: any order, in the set's class proportions, or classes equally often.",
-        ("shuffle", "stratified", "balanced"),
+        choices=lambda: tuple(SAMPLERS),
+        panel=OPTIMISATION,
     )
-    optimizer: str = _choice("sgd", "Optimizer.", ("sgd", "adam", "adamw"))
-    lr: float = _choice(0.05, "Highest learning rate of the schedule (max_lr).", above=0)
-    momentum: float = _choice(0.9, "Of sgd (Nesterov).")
-    weight_decay: float = _choice(5e-4, "Weight decay; norms and biases are spared.")
-    decay_all: bool = _choice(False, "Decay norms and biases too.")
-    scheduler: str = _choice(
+    optimizer: str = option(
+        "sgd", "Optimizer.", choices=lambda: tuple(OPTIMIZERS), panel=OPTIMISATION
+    )
+    lr: float = option(
+        0.05, "Highest learning rate of the schedule (max_lr).", panel=OPTIMISATION, above=0
+    )
+    momentum: float = option(0.9, "Of sgd (Nesterov).", panel=OPTIMISATION)
+    weight_decay: float = option(
+        5e-4, "Weight decay; norms and biases are spared.", panel=OPTIMISATION
+    )
+    decay_all: bool = option(False, "Decay norms and biases too.", panel=OPTIMISATION)
+    scheduler: str = option(
         "onecycle",
         "Schedule of the learning rate.",
-        ("none", "step", "onecycle", "cosine", "plateau"),
+        choices=lambda: tuple(SCHEDULERS),
+        panel=OPTIMISATION,
     )
-    step_size: int = _choice(10, "step: epochs per step; plateau: epochs of patience.", above=0)
-    gamma: float = _choice(0.1, "Factor of step and plateau.", above=0)
-    augment: str = _choice("light", "Augmentation of training batches.", tuple(PRESETS))
-    shift: float | None = _choice(None, "Fraction of the side; replaces the preset's.")
-    scale: float | None = _choice(None, "Relative change of size; replaces the preset's.")
-    rotate: float | None = _choice(None, "Degrees; replaces the preset's.")
-    flip: bool | None = _choice(None, "Mirror half of the images; replaces the preset's.")
-    jitter: float | None = _choice(None, "Contrast and brightness; replaces the preset's.")
-    erase: float | None = _choice(None, "Probability of random erasing; replaces the preset's.")
-    mixup: float | None = _choice(None, "Alpha of mixup; replaces the preset's.")
-    label_smoothing: float = _choice(0.0, "Share of the target spread over all classes.")
-    class_weights: str = _choice(
-        "none", "Weight of each class in the loss: none, or balanced (n / (classes * count)).",
-        ("none", "balanced"),
-    )  # fmt: skip
-    teacher: str = _choice(
-        "", "Distil: follow the outputs of this checkpoint too (a.pt,b.pt: their mean)."
+    step_size: int = option(
+        10, "step: epochs per step; plateau: epochs of patience.", panel=OPTIMISATION, above=0
     )
-    distillation: float = _choice(0.7, "Weight of the teacher's outputs against the labels'.")
-    teacher_epochs: int = _choice(
+    gamma: float = option(0.1, "Factor of step and plateau.", panel=OPTIMISATION, above=0)
+    augment: str = option(
+        "light",
+        "Preset; each strength given below replaces the preset's.",
+        choices=lambda: tuple(PRESETS),
+        panel=AUGMENTATION,
+    )
+    loss: str = option("cross_entropy", "Loss.", choices=lambda: tuple(LOSSES), panel=LOSS)
+    loss_args: str = option(
+        "{}", """The loss's own arguments, as JSON: focal takes '{"gamma": 2}'.""", panel=LOSS
+    )
+    label_smoothing: float = option(0.0, "Share of the target spread over all classes.", panel=LOSS)
+    class_weights: str = option(
+        "none",
+        "Weight of each class in the loss: none, or balanced (n / (classes * count)).",
+        choices=("none", "balanced"),
+        panel=LOSS,
+    )
+    teacher: str = option(
+        "",
+        "Distil: follow the outputs of this checkpoint too (a.pt,b.pt: their mean).",
+        panel=LOSS,
+    )
+    distillation: float = option(
+        0.7, "Weight of the teacher's outputs against the labels'.", panel=LOSS
+    )
+    teacher_epochs: int = option(
         0,
         "Distil: ask the teachers in so many epochs only; from then on these epochs' batches and "
-        "their answers come again. 0: always ask.",
+        "their answers are repeated. 0: always ask.",
+        panel=LOSS,
         above=-1,
     )
-    distillation_temperature: float = _choice(2.0, "Softens both outputs.", above=0)
-    ema: float = _choice(0.0, "Decay of averaged weights, which are then validated; 0 is off.")
-    gradient_clip: float = _choice(1.0, "Largest gradient norm; 0 is off.")
-    patience: int = _choice(0, "Stop after so many epochs without a better value; 0 never.")
-    monitor: str = _choice("val_macro_f1", "What chooses best.pt.", tuple(MONITORS))
-    precision: str = _choice(
-        "32", "Arithmetic of training; validation is always fp32.", ("32", "bf16-mixed", "16-mixed")
+    distillation_temperature: float = option(2.0, "Softens both outputs.", panel=LOSS, above=0)
+    ema: float = option(
+        0.0, "Decay of averaged weights, which are then validated; 0 is off.", panel=RUN
     )
-    fit_temperature: bool = _choice(
-        False, "Calibrate the probabilities on validation; the temperature goes into the spec."
+    gradient_clip: float = option(1.0, "Largest gradient norm; 0 is off.", panel=RUN)
+    patience: int = option(
+        0, "Stop after so many epochs without a better value; 0 never.", panel=RUN
     )
-    collapse_epochs: int = _choice(
-        2, "Stop after so many epochs in which the net predicts one class only; 0 never."
+    monitor: str = option(
+        "val_macro_f1", "What chooses best.pt.", choices=tuple(MONITORS), panel=RUN
     )
-    seed: int = _choice(
+    precision: str = option(
+        "32",
+        "Arithmetic of training; validation is always fp32.",
+        choices=("32", "bf16-mixed", "16-mixed"),
+        panel=RUN,
+    )
+    fit_temperature: bool = option(
+        False,
+        "Calibrate the probabilities on validation; the temperature is written into the spec.",
+        panel=RUN,
+    )
+    collapse_epochs: int = option(
+        2,
+        "Stop after so many epochs in which the model predicts one class only; 0 never.",
+        panel=RUN,
+    )
+    seed: int = option(
         0,
         "Of weights, order, augmentation and dropout; on a CPU the same seed and --threads give "
         "the same weights.",
+        panel=RUN,
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **choices: Any) -> None:
+            """Type checkers do not know the fields that the table of augmentations adds."""
 
     def __post_init__(self) -> None:
         for entry in fields(self):
-            value, choices, above = (
-                getattr(self, entry.name), entry.metadata["choices"], entry.metadata["above"],
-            )  # fmt: skip
+            value, above = getattr(self, entry.name), entry.metadata.get("above")
+            choices = choices_of(entry)
             if choices and value is not None and value not in choices:
                 raise DataError(f"{entry.name} is {value!r}; allowed: {', '.join(choices)}.")
             if isinstance(value, float) and not math.isfinite(value):
@@ -182,6 +237,7 @@ class Recipe:
         for name in ("mean", "std"):
             self.numbers(name)
         self.architecture_args()
+        self.loss_arguments()
 
     def numbers(self, name: str) -> tuple[float, ...]:
         """`mean` or `std` as numbers, () where it is to be measured."""
@@ -190,28 +246,34 @@ class Recipe:
             return tuple(map(float, text.replace("/", ",").split(","))) if text else ()
         except ValueError:
             raise DataError(
-                f"{name} is {text!r}; say one number per channel, as 0.5 or 0.5,0.5,0.5."
+                f"{name} is {text!r}; give one number per channel, as 0.5 or 0.5,0.5,0.5."
             ) from None
 
     @property
     def augmentation(self) -> Augmentation:
         """The preset with the strengths that were given one by one."""
-        from fer_train.augment import Augmentation
-
-        given = {name: getattr(self, name) for name in AUGMENTATIONS}
-        strengths: dict[str, Any] = {k: v for k, v in given.items() if v is not None}
-        return Augmentation(**{**PRESETS[self.augment], **strengths})
+        given = {name: getattr(self, name, None) for name in strengths()}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return Augmentation(**{**PRESETS[self.augment], **chosen})
 
     def architecture_args(self) -> dict[str, Any]:
-        """The net's own arguments: those given as options, and `net_args`."""
-        try:
-            more = json.loads(self.net_args)
-        except json.JSONDecodeError as error:
-            raise DataError(f"net_args is not JSON: {error}") from None
-        if not isinstance(more, dict):
-            raise DataError("net_args must be a JSON object, as in '{\"dropout\": 0.3}'.")
+        """The model's own arguments: those given as options, and `net_args`."""
         given = {name: getattr(self, name) for name in NET_ARGUMENTS}
+        more = self._arguments("net_args", '{"dropout": 0.3}')
         return {**{k: v for k, v in given.items() if v is not None}, **more}
+
+    def loss_arguments(self) -> dict[str, Any]:
+        """The loss's own arguments."""
+        return self._arguments("loss_args", '{"gamma": 2}')
+
+    def _arguments(self, name: str, example: str) -> dict[str, Any]:
+        try:
+            values = json.loads(getattr(self, name))
+        except json.JSONDecodeError as error:
+            raise DataError(f"{name} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{name} must be a JSON object, as in '{example}'.")
+        return values
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a spec's provenance and for comparing two runs."""

@@ -1,4 +1,4 @@
-"""Comparisons as Markdown: one table a comparison, or the page that holds several."""
+"""Comparisons as Markdown: one table a comparison, or a page of several."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(output: Path, comparison: Comparison, title: str) -> None:
 
 
 def page(comparisons: Sequence[tuple[str, Comparison]], introduction: str) -> str:
-    """Several comparisons under their titles, as train/RESULTS.md holds them."""
+    """Several comparisons under their titles, as in train/RESULTS.md."""
     lines = [introduction.rstrip(), ""]
     for title, comparison in comparisons:
         lines += [f"## {title}", "", *_origin(comparison), "", *_summary(comparison), ""]
@@ -105,8 +105,8 @@ def _runs(outcomes: Sequence[Outcome]) -> list[str]:
             lines.append(_row((options, "-", "-", "-", "-", f"failed: {outcome.error}")))
             continue
         figures = [f"{outcome.figures[key]:.4f}" for key in ("accuracy", "macro_f1", "loss")]
-        said = " ".join(outcome.remarks) or "finished"
-        lines.append(_row((options, *figures, str(outcome.best_epoch), said)))
+        remarks = " ".join(outcome.remarks) or "finished"
+        lines.append(_row((options, *figures, str(outcome.best_epoch), remarks)))
     return lines
 
 

@@ -1,74 +1,19 @@
-"""In which order an epoch shows its images, and how that order is cut into batches."""
+"""The table of samplers: in which order an epoch shows its images.
+
+A new one is a function, and one entry here. numpy is imported inside the functions: the table is
+read to make the help.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-import torch
-from torch.utils.data import Sampler
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
-from fer_runtime.errors import DataError
-
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Share:
-    """Which of `world` processes this is; each takes every world-th image of a batch."""
-
-    rank: int
-    world: int
-
-
-WHOLE = Share(0, 1)
-
-
-class EpochBatches(Sampler[torch.Tensor]):
-    """Index batches of one epoch, in an order that depends only on (seed, epoch).
-
-    A resumed run therefore sees what an unbroken one would have seen. A last batch that is not
-    full is dropped: BatchNorm's statistics over a handful of images hurt more than they teach. With
-    several processes `batch_size` is that of all together, and each takes its share of every batch.
-    """
-
-    def __init__(
-        self,
-        targets: torch.Tensor,
-        batch_size: int,
-        seed: int,
-        sampler: str = "shuffle",
-        share: Share = WHOLE,
-    ) -> None:
-        size = len(targets)
-        if batch_size > size:
-            raise DataError(
-                f"The batch size {batch_size} is larger than the {size} training images; "
-                f"use --batch-size {size} or less."
-            )
-        self.targets, self.batch_size, self.seed, self.epoch = targets.numpy(), batch_size, seed, 0
-        if batch_size % share.world:
-            raise DataError(
-                f"The batch size {batch_size} is not divisible among {share.world} processes."
-            )
-        self.order, self.share = SAMPLERS[sampler], share
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by the trainer before each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self.targets) // self.batch_size
-
-    def __iter__(self) -> Iterator[torch.Tensor]:
-        order = self.order(self.targets, np.random.default_rng([self.seed, self.epoch]))
-        batches = torch.from_numpy(order[: len(self) * self.batch_size])
-        # A generator, so that the epoch is looked at when the first batch is asked for: on a resume
-        # the trainer makes its iterator before it knows the epoch.
-        for batch in batches.split(self.batch_size):
-            yield batch[self.share.rank :: self.share.world]
+    Integers = npt.NDArray[np.int64]
 
 
 def _shuffled(targets: Integers, rng: np.random.Generator) -> Integers:
@@ -77,12 +22,16 @@ def _shuffled(targets: Integers, rng: np.random.Generator) -> Integers:
 
 def _stratified(targets: Integers, rng: np.random.Generator) -> Integers:
     """Every image once, each class spread evenly over the epoch: batches have its proportions."""
+    import numpy as np
+
     counts = np.bincount(targets)
     return _spread([rng.permutation(np.flatnonzero(targets == k)) for k in _present(counts)], rng)
 
 
 def _balanced(targets: Integers, rng: np.random.Generator) -> Integers:
     """Classes equally often in an epoch as long as the set: rare images repeat, others wait."""
+    import numpy as np
+
     classes = _present(np.bincount(targets))
     share = -(-len(targets) // len(classes))
     drawn = []
@@ -94,17 +43,21 @@ def _balanced(targets: Integers, rng: np.random.Generator) -> Integers:
 
 
 def _present(counts: Integers) -> list[int]:
+    import numpy as np
+
     return np.flatnonzero(counts).tolist()
 
 
 def _spread(by_class: Sequence[Integers], rng: np.random.Generator) -> Integers:
-    """Interleave the classes: the i-th of n images of a class stands near (i + u) / n."""
+    """Interleave the classes: the i-th of n images of a class comes near (i + u) / n."""
+    import numpy as np
+
     places = [(np.arange(len(each)) + rng.random(len(each))) / len(each) for each in by_class]
     indices = np.concatenate(by_class)
     return indices[np.argsort(np.concatenate(places), kind="stable")]
 
 
-SAMPLERS: Mapping[str, Callable[[Integers, np.random.Generator], Integers]] = {
+SAMPLERS: dict[str, Callable[[Integers, np.random.Generator], Integers]] = {
     "shuffle": _shuffled,
     "stratified": _stratified,
     "balanced": _balanced,

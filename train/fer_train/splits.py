@@ -23,12 +23,13 @@ import torch
 from fer_runtime.errors import DataError
 from fer_runtime.spec import InputSpec
 from fer_train import data
-from fer_train.data import SPLITS, Progress, Split
+from fer_train.data import Progress, Split
+from fer_train.recipe import SPLITS
 
 DEFAULT_FRACTIONS = (0.8, 0.2)
 FILE = "split.csv"
 HASH_KEY = "split_sha256"
-"""Under which the hash of a made split stands in a checkpoint's provenance."""
+"""The key of a made split's hash in a checkpoint's provenance."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,10 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Plan:
-    """How splits are made where the data set does not bring them.
+    """How splits are made where the data set has none.
 
     `fractions` of train, validation and perhaps test, or () for the data set's own; `file` is a
-    saved split, which goes before them.
+    saved split, which takes precedence.
     """
 
     fractions: tuple[float, ...] = ()
@@ -55,7 +56,7 @@ class Plan:
 
 
 def parse_fractions(text: str) -> tuple[float, ...]:
-    """ "0.8" -> (0.8, 0.2), "0.7,0.2,0.1" (or with slashes) as it stands, "" -> ().
+    """ "0.8" -> (0.8, 0.2), "0.7,0.2,0.1" (or with slashes) as they are, "" -> ().
 
     Raises:
         DataError: not one, two or three positive numbers that make 1.
@@ -70,7 +71,7 @@ def parse_fractions(text: str) -> tuple[float, ...]:
         parts = (*parts, 1 - parts[0])
     if len(parts) not in (2, 3) or min(parts) <= 0 or abs(sum(parts) - 1) > 1e-6:
         raise DataError(
-            f"split is {text!r}; say the share of training (0.8), or of training, validation and "
+            f"split is {text!r}; give the share of training (0.8), or of training, validation and "
             "test (0.7,0.2,0.1), which make 1."
         )
     return parts
@@ -102,15 +103,15 @@ def load_training_data(
     if plan.file:
         made_here = tuple(name for name in set(read(plan.file).values()) if name != "train")
     for name in made_here:
-        if data.holds(root, name):
+        if data.has(root, name):
             raise DataError(
-                f"{root} has a {name} split of its own, which a made split would replace. Leave "
-                f"--split and --split-file away, or cut its training images alone: --data "
+                f"{root} has its own {name} split, which a made split would replace. Omit "
+                f"--split and --split-file, or cut its training images alone: --data "
                 f"{root / 'train'}."
             )
     pool = load("train")
     if pool is None:
-        raise DataError(f"{root} holds no training split.")
+        raise DataError(f"{root} contains no training split.")
     if plan.file:
         parts = assign(pool, read(plan.file), plan.file)
         found = {part.name: part for part in parts}
@@ -133,7 +134,7 @@ def cut(
     else all images at once.
 
     Raises:
-        DataError: a class with too few images to stand in every part.
+        DataError: a class with too few images for every part.
     """
     rng = np.random.default_rng(seed)
     _, first, group = np.unique(contents(pool), return_index=True, return_inverse=True)
@@ -156,8 +157,8 @@ def cut(
         lacking = [label for label, count in made.counts().items() if not count]
         if lacking:
             raise DataError(
-                f"The class {lacking[0]} has too few images ({pool.counts()[lacking[0]]}) to "
-                f"stand in {made.name}; add images, or cut larger parts."
+                f"The class {lacking[0]} has too few images ({pool.counts()[lacking[0]]}) for a "
+                f"share in {made.name}; add images, or cut larger parts."
             )
     return parts
 
@@ -170,7 +171,7 @@ def contents(split: Split) -> npt.NDArray[np.bytes_]:
 
 
 def write(path: Path, parts: Sequence[Split]) -> None:
-    """Save which image stands in which part; the file appears only when complete.
+    """Save which image is in which part; the file appears only when complete.
 
     Raises:
         DataError: the file cannot be written.
@@ -209,16 +210,16 @@ def read(path: Path) -> dict[str, str]:
         with open(path, newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             if list(reader.fieldnames or ()) != ["image", "split"]:
-                raise DataError(f"{path} is no saved split; its columns would be image,split.")
+                raise DataError(f"{path} is not a saved split; its columns must be image,split.")
             pairs = [(row["image"], row["split"]) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read as a saved split: {error}") from None
     rows = dict(pairs)
     if len(rows) < len(pairs):
-        raise DataError(f"{path} names an image twice; each may stand in one split only.")
+        raise DataError(f"{path} names an image twice; each may be in one split only.")
     wrong = [f"{image}: {name!r}" for image, name in rows.items() if name not in SPLITS]
     if wrong:
-        raise DataError(f"{path}: {wrong[0]} is no split; they are {', '.join(SPLITS)}.")
+        raise DataError(f"{path}: {wrong[0]} is not a split; they are {', '.join(SPLITS)}.")
     return rows
 
 
@@ -226,7 +227,7 @@ def assign(pool: Split, rows: Mapping[str, str], path: Path) -> tuple[Split, ...
     """The parts of `pool` that a saved split names, without those that it leaves empty.
 
     Raises:
-        DataError: an image that stands in one of the two only.
+        DataError: an image that is in one of the two only.
     """
     for missing, message in (
         (set(pool.names) - set(rows), "is not in"),

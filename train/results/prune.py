@@ -1,4 +1,4 @@
-"""The checkpoint that leg 10 starts from: a trained compact_cnn with whole channels taken out.
+"""The checkpoint that run 10 starts from: a trained compact_cnn with whole channels taken out.
 
     pip install torch-pruning
     python train/results/prune.py leg9.pt pruned.pt '{"hidden": [32, 48, 80, 112]}'
@@ -21,7 +21,7 @@ from fer_train import checkpoint, models
 
 
 def main(source: Path, output: Path, arguments: str) -> None:
-    """Write the checkpoint OUTPUT: SOURCE's net in the shape that its ARGUMENTS, changed, give."""
+    """Write the checkpoint OUTPUT: SOURCE's model, narrowed to what ARGUMENTS (JSON) describe."""
     loaded = checkpoint.load(source)
     spec = loaded.spec
     if spec.architecture is None:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every study of train/RESULTS.md on FER2013: `sh train/results/studies.sh fer2013 studies`, where
-# fer2013 is the data set and studies the folder for the runs. Started again, it goes on where it
-# was broken off. Short runs of 3 epochs: they rank settings, and are not the best to be had of them.
+# fer2013 is the data set and studies the folder for the runs. Started again, it continues where
+# it stopped. Short runs of 3 epochs: they rank settings, and do not show the best result of each.
 # Where one seed is run, another can be added: change --seeds and start again.
 set -eu
 data=$1 runs=$2

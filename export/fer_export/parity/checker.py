@@ -50,6 +50,10 @@ class ParityChecker:
         self.deployable, self.spec, self.batches = deployable, spec, batches
         self.options, self.say = options, say
         run = eager(deployable)
+        self.own: end_to_end.OwnPreprocessing | None = None
+        if options.reference:
+            say(f"running PyTorch through {options.reference}")
+            self.own = end_to_end.own_preprocessing(options.reference, deployable, spec, batches)
         say(f"running PyTorch on {sum(len(batch.names) for batch in batches):,} images")
         self.reference = [run(batch.pixels) for batch in batches]
         self.failures = _batch_failures(run, batches, self.reference)
@@ -97,6 +101,10 @@ class ParityChecker:
                 if batch.from_files
             ]
             failures += end_to_end.failures(artefact, named, provider)
+        if self.own:
+            # Labels that a lower precision changes are for its limits, not for the preprocessing.
+            outputs = candidate if wanted.name == "fp32" else self.reference
+            failures += self.own.failures(self.batches, outputs)
         if self.options.bisect and not report:
             failures.append(self._divergence(artefact, limits["tolerance"]))
         report = parity.with_failures(report, failures)

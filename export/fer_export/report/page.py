@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fer_export.report.html import Page
+from fer_export.report.html_page import Page
 from fer_runtime.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from torchvision import models
 
 from fer_runtime.errors import ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec
+from fer_train.nets.table import ARCHITECTURES
 
 SMALL_SIDE = 96
 """Inputs with a side up to this lose less resolution in the stem: it was made for 224 pixels."""
@@ -19,18 +20,19 @@ SMALL_SIDE = 96
 def build(name: str, spec: InputSpec, classes: int, arguments: Mapping[str, Any]) -> nn.Module:
     """An untrained torchvision classifier.
 
-    `dropout` is taken where the net has dropout before its head. For sides up to 96 pixels the
-    first convolution keeps the resolution (stride 1), and a ResNet's first pooling is left out;
-    `small_input` True or False decides that instead of the size, False being the published net.
+    `dropout` is taken where the model has dropout before its head. For sides up to 96 pixels the
+    first convolution keeps the resolution (stride 1), and a ResNet's first pooling is omitted;
+    `small_input` True or False decides that instead of the size (False: as published).
 
     Raises:
-        ModelSpecError: an unknown name, or arguments that this net does not take.
+        ModelSpecError: an unknown name, or arguments that this model does not take.
     """
     if not is_known(name):
         raise ModelSpecError(
-            f"Unknown architecture {name!r}; ours are compact_cnn and simple_cnn; torchvision's "
+            f"Unknown architecture {name!r}. Ours: {', '.join(ARCHITECTURES)}. torchvision's: "
             f"{', '.join(models.list_models(module=models)[:6])} … (see "
-            "torchvision.models.list_models()), your own are package.module:factory."
+            "torchvision.models.list_models()). timm's: timm:NAME. Your own: "
+            "package.module:factory."
         )
     extra = dict(arguments)
     small = extra.pop("small_input", max(spec.height, spec.width) <= SMALL_SIDE)
@@ -52,15 +54,15 @@ def is_known(name: str) -> bool:
 def load_pretrained(net: nn.Module, name: str) -> None:
     """Fill in torchvision's ImageNet weights, except for the head.
 
-    The first convolution is summed over its colour channels where the net is grey, which is what
-    a grey picture in three channels would give. torchvision downloads the weights once.
+    The first convolution is summed over its colour channels where the model is grey: a grey picture
+    then gives what it would give in three equal channels. torchvision downloads the weights once.
 
     Raises:
         ModelFileError: the weights are not cached and cannot be downloaded.
-        ModelSpecError: not a torchvision net.
+        ModelSpecError: not a torchvision model.
     """
     if not is_known(name):
-        raise ModelSpecError(f"--pretrained is for torchvision's nets, and {name!r} is none.")
+        raise ModelSpecError(f"--pretrained is for torchvision's models, and {name!r} is not one.")
     try:
         weights = models.get_model_weights(name).DEFAULT.get_state_dict(progress=False)
     except OSError as error:
@@ -80,7 +82,7 @@ def _first_convolution(net: nn.Module) -> tuple[str, nn.Conv2d]:
     for name, layer in net.named_modules():
         if isinstance(layer, nn.Conv2d):
             return name, layer
-    raise ModelSpecError("The net has no convolution, so it cannot be adapted to its input.")
+    raise ModelSpecError("The model has no convolution, so it cannot be adapted to its input.")
 
 
 def _adapt_first_convolution(net: nn.Module, spec: InputSpec, small: bool) -> None:

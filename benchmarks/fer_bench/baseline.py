@@ -1,4 +1,4 @@
-"""The loop that users write: ImageFolder + transforms + DataLoader + the eager net on the CPU."""
+"""The baseline: ImageFolder + transforms + DataLoader + eager PyTorch on the CPU."""
 
 from __future__ import annotations
 
