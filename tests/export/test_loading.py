@@ -19,6 +19,7 @@ from fer_export.loading import ModelDescription
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
 from fer_runtime.session import Session
 from fer_train import checkpoint
+from fer_train.checkpoint import Loaded
 
 LABELS = ("calm", "cross", "glad")
 NET = "squeezenet1_1"
@@ -42,7 +43,7 @@ def net() -> nn.Module:
     return made.eval()
 
 
-def assert_same(loaded: loading.Loaded, net: nn.Module) -> None:
+def assert_same(loaded: Loaded, net: nn.Module) -> None:
     images = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         expected = net((images.float() / 255 - 0.5) / 0.25)

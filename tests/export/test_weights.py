@@ -24,6 +24,7 @@ from fer_export.loading import ModelDescription
 from fer_runtime.errors import ModelFileError, ModelSpecError
 from fer_runtime.spec import InputSpec
 from fer_train import checkpoint, models, pickles
+from fer_train.checkpoint import Loaded
 
 LABELS = ("calm", "cross", "glad")
 SPEC = InputSpec(height=16, width=16, channels=1, mean=(0.5,), std=(0.25,))
@@ -43,7 +44,7 @@ def other(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor * 2 for name, tensor in state.items()}
 
 
-def load(content: object, path: Path, **changes: Any) -> tuple[loading.Loaded, list[str]]:
+def load(content: object, path: Path, **changes: Any) -> tuple[Loaded, list[str]]:
     said: list[str] = []
     torch.save(content, path)
     found = loading.load(path, ModelDescription(**{**DESCRIBED, **changes}), say=said.append)
@@ -198,7 +199,7 @@ def test_a_checkpoint_is_read_once(
     read: list[object] = []
     original = torch.load
 
-    def counted(path: Any, **more: Any) -> Any:
+    def counted(path: Path, **more: Any) -> Any:
         read.append(path)
         return original(path, **more)
 
