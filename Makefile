@@ -65,7 +65,7 @@ docs: $(VENV)/.docs
 # Lists the links that leave the site; nothing is fetched.
 doc-links: $(VENV)/.docs
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/links
-	@sort -u docs/_build/links/output.txt
+	@grep -o 'https\?://[^"]*' docs/_build/links/output.json | sort -u
 
 demo: $(VENV)/.demo
 	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
