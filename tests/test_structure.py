@@ -18,8 +18,6 @@ PACKAGES = {
 }
 CODE = (*PACKAGES.values(), ROOT / "tests", ROOT / "benchmarks")
 LONGEST_FILE, LONGEST_FUNCTION = 350, 60
-LONGER_TESTS = {"tests/runtime/test_images.py", "tests/runtime/test_spec.py"}
-"""Tests that are longer than LONGEST_FILE and wait to be split."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -128,8 +126,7 @@ def test_files_and_functions_are_short(path: Path) -> None:
         if isinstance(node, Function)
         and (length := (node.end_lineno or 0) - node.lineno + 1) > LONGEST_FUNCTION
     ]
-    is_long = (lines := text.count("\n")) > LONGEST_FILE
-    if is_long != (path.relative_to(ROOT).as_posix() in LONGER_TESTS):
+    if (lines := text.count("\n")) > LONGEST_FILE:
         long.append(f"the file has {lines} lines")
     assert not long
 

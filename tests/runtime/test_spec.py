@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pytest
 
-from fer_runtime.errors import FerError, ModelSpecError
-from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec, Provenance
+from fer_runtime.errors import ModelSpecError
+from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec
 from tests.properties import given, settings, st
+from tests.runtime.spec_strategies import model_specs, plain
 
 MINIMAL = {
     "schema_version": 2,
@@ -22,68 +20,6 @@ MINIMAL = {
     "input": {"height": 4, "width": 6, "channels": 1, "mean": [0.5], "std": [0.25]},
 }
 """The smallest spec that is complete."""
-
-finite = st.floats(allow_nan=False, allow_infinity=False, width=32)
-words = st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.strip)
-plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | finite | words,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
-    max_leaves=8,
-)
-objects = st.dictionaries(words, plain, max_size=3)
-
-sides = st.integers(1, 16384)
-RESIZE_TO: dict[str, st.SearchStrategy[Any]] = {
-    "stretch": st.none() | st.tuples(sides, sides),
-    "crop": st.none(),
-    "pad": st.none(),
-    "short": sides,
-    "long": sides,
-}
-"""What each resize mode takes."""
-
-
-@st.composite
-def input_specs(draw: st.DrawFn) -> InputSpec:
-    channels = draw(st.sampled_from([1, 3]))
-    dtype: Any = draw(st.sampled_from(["uint8", "float32"]))
-    low = draw(st.floats(-1e6, 1e6))
-    mode: Any = draw(st.sampled_from(["stretch", "crop", "pad", "short", "long"]))
-    per_channel: Any = {"min_size": channels, "max_size": channels}
-    return InputSpec(
-        height=draw(st.integers(1, 16384)),
-        width=draw(st.integers(1, 16384)),
-        channels=channels,
-        mean=tuple(draw(st.lists(finite, **per_channel))),
-        std=tuple(draw(st.lists(st.floats(1e-6, 1e6), **per_channel))),
-        name=draw(words),
-        layout=draw(st.sampled_from(["NCHW", "NHWC"])),
-        dtype=dtype,
-        value_range=(0.0, 255.0) if dtype == "uint8" else (low, low + draw(st.floats(1e-3, 1e3))),
-        resize_mode=mode,
-        interpolation=draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"])),
-        crop_margin=draw(st.floats(0, 2)),
-        resize_to=draw(RESIZE_TO[mode]),
-    )
-
-
-@st.composite
-def model_specs(draw: st.DrawFn) -> ModelSpec:
-    return ModelSpec(
-        labels=tuple(draw(st.lists(words, min_size=2, max_size=9, unique=True))),
-        input=draw(input_specs()),
-        architecture=draw(st.none() | words),
-        architecture_args=draw(objects),
-        temperature=draw(st.floats(1e-3, 1e3)),
-        provenance=Provenance(
-            weights_sha256=draw(st.none() | words),
-            dataset=draw(st.none() | words),
-            recipe=draw(objects),
-            metrics=draw(st.dictionaries(words, st.dictionaries(words, finite), max_size=2)),
-            versions=draw(st.dictionaries(words, words, max_size=2)),
-        ),
-        parity=draw(st.none() | objects),
-    )
 
 
 def with_changes(section: str | None = None, **changes: Any) -> dict[str, Any]:
@@ -391,33 +327,3 @@ def test_replace_checks_like_a_new_spec(spec: ModelSpec) -> None:
     assert spec.temperature == 1.0
     with pytest.raises(ModelSpecError, match="temperature is 0"):
         spec.replace(temperature=0)
-
-
-def test_a_read_only_mapping_is_a_mapping(spec: ModelSpec) -> None:
-    """The fields are typed Mapping, so any mapping must survive the way to JSON."""
-    changed = spec.replace(architecture_args=MappingProxyType({"width": 8}))
-    assert changed.to_dict()["architecture_args"] == {"width": 8}
-
-
-def test_to_dict_gives_a_copy(spec: ModelSpec) -> None:
-    changed = spec.replace(architecture_args={"widths": [1, 2]})
-    changed.to_dict()["architecture_args"]["widths"].append(3)
-    assert changed.architecture_args == {"widths": [1, 2]}
-
-
-def test_shape_is_channels_height_width(colour: InputSpec) -> None:
-    assert colour.shape == (3, 32, 40)
-
-
-def test_spec_errors_are_errors_of_the_project_and_of_the_model() -> None:
-    assert issubclass(ModelSpecError, FerError)
-    assert ModelSpecError.exit_status == 5
-
-
-def test_spec_module_needs_the_standard_library_only() -> None:
-    """-S leaves site-packages out, so that nothing but the standard library can be imported."""
-    root = Path(sys.modules["fer_runtime"].__file__ or "").parent.parent
-    code = f"import sys; sys.path.insert(0, {str(root)!r}); import fer_runtime.spec"
-    command = [sys.executable, "-S", "-E", "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr

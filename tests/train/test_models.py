@@ -230,7 +230,7 @@ def test_depthwise_convolutions_alone_stay_in_fp32() -> None:
     # Averaged weights (--ema) are those of a copy.
     other = copy.deepcopy(net)
     with torch.no_grad():
-        other[1].weight.zero_()
-        other[1].bias.zero_()
+        for parameter in other[1].parameters():
+            parameter.zero_()
         assert torch.equal(other[:2](images), torch.zeros(2, 8, 5, 5))
     assert not torch.equal(net[:2](images), torch.zeros(2, 8, 5, 5))
