@@ -71,7 +71,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile
 
 # The lean installation: the runtime, pytest and hypothesis. Without uv the oldest versions are left
 # out, because pip cannot choose them.

@@ -178,9 +178,10 @@ def test_wrong_data_ends_a_comparison(tmp_path: Path) -> None:
 
 
 def test_command_prints_the_table_and_page_gathers_comparisons(
-    dataset: Path, tmp_path: Path
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runner = CliRunner()
+    monkeypatch.setattr("sys.argv", ["fer-train", "compare", "--seeds", "0,3"])
     options = ["--architecture", "simple_cnn", "--width", "8", "--epochs", "1", "--threads", "1"]
     outcome = runner.invoke(
         app,
@@ -190,7 +191,7 @@ def test_command_prints_the_table_and_page_gathers_comparisons(
     assert outcome.exit_code == 0, outcome.output
     assert "batch_size=20" in outcome.stdout and "±" in outcome.stdout
     record = json.loads((tmp_path / "batch_size" / "compare.json").read_text(encoding="utf-8"))
-    assert record["command"].startswith("fer-train ")
+    assert record["command"] == "fer-train compare --seeds 0,3"
     (tmp_path / "begin.md").write_text("# Begin\n\nWords.\n", encoding="utf-8")
     outcome = runner.invoke(
         app,
