@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, Unpack
 
 from fer_runtime.classifier import Classifier, find_model
 from fer_runtime.errors import DataError, ImageError
@@ -44,8 +43,7 @@ class Observer(Protocol):
         """Called with the rows of each batch, in order."""
 
 
-@dataclass(frozen=True)
-class RunResult:
+class RunResult(NamedTuple):
     """What a run did.
 
     Attributes:

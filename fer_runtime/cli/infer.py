@@ -39,7 +39,7 @@ ERROR_ROWS = 3
 app = make_app()
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, repr=False)  # each generated method costs a cold start
 class OutputOptions:
     """Where rows go, and what is printed about them."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from fer_runtime.providers import cuda
 from fer_runtime.providers.cause import Cause
 
 
-@dataclass(frozen=True)
-class Provider:
+class Provider(NamedTuple):
     """How one of onnxruntime's execution providers is opened.
 
     Attributes:
@@ -25,7 +25,7 @@ class Provider:
 
     onnxruntime_name: str
     title: str
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = MappingProxyType({})
     diagnose: Callable[[], list[Cause]] = list
     is_expected: Callable[[], bool] = lambda: True
     automatic: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +132,7 @@ def test_cpu_never_looks_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> Any:
         raise AssertionError("diagnosed")
 
-    entry = replace(providers.PROVIDERS["cuda"], diagnose=fail)
+    entry = providers.PROVIDERS["cuda"]._replace(diagnose=fail)
     monkeypatch.setitem(providers.PROVIDERS, "cuda", entry)
     create = Create(FakeSession(CPU))
     assert providers.open_session("cpu", create).provider == "cpu"
