@@ -112,6 +112,10 @@ def fer_infer(
 
     A prediction is about a picture, not about what a person feels.
     """
+    # First, because it takes 10 ms longer from within the nested imports of the next line: there the
+    # calls that it makes cross the end of a chunk of Python 3.11's frame stack again and again.
+    import numpy  # noqa: F401
+
     from fer_runtime.run import Run
     from fer_runtime.spec import ModelSpec
 
