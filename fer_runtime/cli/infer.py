@@ -112,10 +112,7 @@ def fer_infer(
 
     A prediction is about a picture, not about what a person feels.
     """
-    # First, because it takes 10 ms longer from within the nested imports of the next line: there the
-    # calls that it makes cross the end of a chunk of Python 3.11's frame stack again and again.
-    import numpy  # noqa: F401
-
+    _import_numpy()
     from fer_runtime.run import Run
     from fer_runtime.spec import ModelSpec
 
@@ -135,6 +132,14 @@ def fer_infer(
     result = _execute(run, writing)
     say(_last_line(result))
     raise typer.Exit(ERROR_ROWS if result.errors or result.finished_errors else 0)
+
+
+def _import_numpy() -> None:
+    """Import it first: from within the nested imports of `run` it takes 10 ms longer.
+
+    There its calls cross the end of a chunk of Python 3.11's frame stack again and again.
+    """
+    import numpy  # noqa: F401
 
 
 def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
