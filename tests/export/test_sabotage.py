@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -255,7 +254,7 @@ def test_export_is_compared_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setitem(PROVIDERS, "cuda", replace(PROVIDERS["cuda"], diagnose=list))
+    monkeypatch.setitem(PROVIDERS, "cuda", PROVIDERS["cuda"]._replace(diagnose=list))
     monkeypatch.setattr(to_onnx, "runner", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
