@@ -66,7 +66,7 @@ def untrained_checkpoint(path: Path, seed: int = 0) -> Path:
 
 def faces(count: int, seed: int = 0) -> npt.NDArray[np.uint8]:
     """(count, 1, 48, 48) uint8 synthetic faces, of all labels in turn."""
-    from fer_train.faces import render_face
+    from fer_train.drawing import render_face
 
     rng = np.random.default_rng(seed)
     drawn = [render_face(LABELS[i % len(LABELS)], rng) for i in range(count)]

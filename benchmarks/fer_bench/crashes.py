@@ -23,7 +23,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fer_bench import command
+from fer_bench import subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
@@ -54,7 +54,7 @@ def check(
         rng = np.random.default_rng(seed)
         for ending in ENDINGS:
             whole = folder / f"whole{ending}"
-            if command.run(*job, "-o", whole).status:
+            if subprocesses.run(*job, "-o", whole).status:
                 raise FerError(f"{whole.name}: the unbroken run failed")
             print(f"{ending}: {_killed(job, whole, kills, rng)}", flush=True)
             print(f"{ending}: {_disk_full(job, whole)}", flush=True)
@@ -66,7 +66,7 @@ def _killed(job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Gen
     target = whole.with_stem("killed")
     killed = finished = 0
     while killed < kills or not finished:
-        process = command.start(*job, "-o", target, "--resume", stderr=subprocess.DEVNULL)
+        process = subprocesses.start(*job, "-o", target, "--resume", stderr=subprocess.DEVNULL)
         try:
             process.wait(rng.uniform(0, LONGEST) if killed < kills else None)
         except subprocess.TimeoutExpired:
@@ -97,12 +97,12 @@ def _disk_full(job: tuple[object, ...], whole: Path) -> str:
     """A disk with a third of the room that it needs; then enough room, and `--resume`."""
     with _small_disk(whole.parent / "small", whole.stat().st_size // 3) as (disk, before, grow):
         target = disk / whole.name
-        ended = command.run(*job, "-o", target, before=before)
+        ended = subprocesses.run(*job, "-o", target, before=before)
         message = ended.stderr.decode().strip().splitlines()[-1]
         if ended.status != 6 or b"Traceback" in ended.stderr or target.exists():
             raise FerError(f"full disk: status {ended.status}, {ended.stderr.decode()}")
         grow()
-        again = command.run(*job, "-o", target, "--resume")
+        again = subprocesses.run(*job, "-o", target, "--resume")
         if again.status:
             raise FerError(f"after a full disk: status {again.status}, {again.stderr.decode()}")
         _require_equal(target, whole)
@@ -136,7 +136,7 @@ def _small_disk(
 
 def _closed_pipe(job: tuple[object, ...], whole: Path) -> str:
     """A reader that stops after some lines; what it read must be the beginning of the file."""
-    process = command.start(*job, "-o", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocesses.start(*job, "-o", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     lines = [process.stdout.readline() for _ in range(1000)]
     process.stdout.close()

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from fer_bench import baseline, command
+from fer_bench import baseline, subprocesses
 from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
@@ -82,7 +82,7 @@ def measure(
 
 def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
     """Seconds of `fer-infer` as a process of its own, from start to exit, and its labels."""
-    ended = command.run(data, "--model", model, "--provider", "cpu", "-o", output)
+    ended = subprocesses.run(data, "--model", model, "--provider", "cpu", "-o", output)
     if ended.status:
         raise FerError(f"fer-infer: status {ended.status}: {ended.stderr.decode()}")
     rows = output.read_text(encoding="utf-8").splitlines()[1:]

@@ -23,7 +23,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from fer_bench import command
+from fer_bench import subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.images import MAX_FILE_BYTES
 
@@ -63,7 +63,7 @@ def measure(folder: Path, model: str | os.PathLike[str]) -> dict[str, Any]:
     faces, rows = folder / "in", folder / "rows.csv"
     faces.mkdir()
     expected = make(faces)
-    ended = command.run(faces, "--model", model, "--provider", "cpu", "-o", rows)
+    ended = subprocesses.run(faces, "--model", model, "--provider", "cpu", "-o", rows)
     wrong = []
     counts: Counter[str] = Counter()
     errors = 0

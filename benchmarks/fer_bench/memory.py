@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from fer_bench import command
+from fer_bench import subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
@@ -50,7 +50,7 @@ def compare(
 
 def _run(folder: Path, model: str, rows: Path, count: int) -> dict[str, float]:
     """One `fer-infer` as a process of its own; checks that it wrote a row an image."""
-    ended = command.run(folder, "--model", model, "--provider", "cpu", "-o", rows)
+    ended = subprocesses.run(folder, "--model", model, "--provider", "cpu", "-o", rows)
     with open(rows, "rb") as stream:
         written = sum(1 for _ in stream) - 1
     if ended.status or written != count:

@@ -10,7 +10,7 @@ import pytest
 import simplejpeg
 
 from fer_runtime.errors import DataError
-from fer_train.faces import EXPRESSIONS, LABELS, ActionUnits, render_face
+from fer_train.drawing import EXPRESSIONS, LABELS, ActionUnits, render_face
 from fer_train.synthetic import write_dataset
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import simplejpeg
 
 from fer_runtime.errors import DataError
-from fer_train.faces import LABELS, render_face
+from fer_train.drawing import LABELS, render_face
 
 
 def write_dataset(

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_runtime.errors import DataError
-from fer_train.faces.action_units import EXPRESSIONS, LABELS, ActionUnits
-from fer_train.faces.camera import expose
-from fer_train.faces.canvas import make_canvas
-from fer_train.faces.features import paint_brows, paint_eyes, paint_mouth, paint_nose
-from fer_train.faces.hair import paint_beard, paint_glasses, paint_hair, paint_occlusion
-from fer_train.faces.person import Person
-from fer_train.faces.skin import paint_creases, paint_head
+from fer_train.drawing.action_units import EXPRESSIONS, LABELS, ActionUnits
+from fer_train.drawing.camera import expose
+from fer_train.drawing.canvas import make_canvas
+from fer_train.drawing.features import paint_brows, paint_eyes, paint_mouth, paint_nose
+from fer_train.drawing.hair import paint_beard, paint_glasses, paint_hair, paint_occlusion
+from fer_train.drawing.person import Person
+from fer_train.drawing.skin import paint_creases, paint_head
 
 __all__ = ["EXPRESSIONS", "LABELS", "ActionUnits", "render_face"]
 

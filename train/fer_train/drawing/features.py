@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fer_train.faces.action_units import ActionUnits
-from fer_train.faces.canvas import Canvas, bump, ridge
-from fer_train.faces.person import Person
+from fer_train.drawing.action_units import ActionUnits
+from fer_train.drawing.canvas import Canvas, bump, ridge
+from fer_train.drawing.person import Person
 
 
 def paint_eyes(canvas: Canvas, person: Person, au: ActionUnits, rng: np.random.Generator) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fer_train.faces.canvas import Canvas, Plane, bump
-from fer_train.faces.person import Person
+from fer_train.drawing.canvas import Canvas, Plane, bump
+from fer_train.drawing.person import Person
 
 
 def paint_beard(canvas: Canvas, person: Person, rim: Plane) -> None:

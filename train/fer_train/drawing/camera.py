@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from fer_train.faces.canvas import Plane
+from fer_train.drawing.canvas import Plane
 
 
 def expose(image: Plane, size: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
