@@ -159,7 +159,8 @@ RUNS = (tuple(table for table in ENTRIES if table != "ARCHITECTURES"), ("ARCHITE
 
 def own(table: str, text: str) -> str:
     """Text with a name that is in no other table."""
-    return text.replace("made_up", f"made_up_{table.partition(" ")[0].lower()}")
+    first, _, _ = table.partition(" ")
+    return text.replace("made_up", f"made_up_{first.lower()}")
 
 
 def start(tables: tuple[str, ...], marked: Path, arguments: list[str]) -> str:
