@@ -82,7 +82,9 @@ def measure(
 
 def _command(model: Path, data: Path, output: Path) -> tuple[float, list[str]]:
     """Seconds of `fer-infer` as a process of its own, from start to exit, and its labels."""
-    ended = subprocesses.run(data, "--model", model, "--provider", "cpu", "-o", output)
+    ended = subprocesses.run(
+        data, "--model", model, "--provider", "cpu", "-o", output, "--overwrite"
+    )
     if ended.status:
         raise FerError(f"fer-infer: status {ended.status}: {ended.stderr.decode()}")
     rows = output.read_text(encoding="utf-8").splitlines()[1:]

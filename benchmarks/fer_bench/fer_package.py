@@ -112,8 +112,8 @@ def _fer_infer(
     started = time.perf_counter()
     done = subprocess.run(
         [
-            sys.executable, "-c", program, str(data), "--model", model, "--provider", "cpu", "-o",
-            str(output),
+            sys.executable, "-c", program, str(data), "--model", model, "--provider", "cpu",
+            "--overwrite", "-o", str(output),
         ],
         check=True, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -63,7 +63,9 @@ def measure(folder: Path, model: str | os.PathLike[str]) -> dict[str, Any]:
     faces, rows = folder / "in", folder / "rows.csv"
     faces.mkdir()
     expected = make(faces)
-    ended = subprocesses.run(faces, "--model", model, "--provider", "cpu", "-o", rows)
+    ended = subprocesses.run(
+        faces, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite"
+    )
     wrong = []
     counts: Counter[str] = Counter()
     errors = 0

@@ -50,7 +50,9 @@ def compare(
 
 def _run(folder: Path, model: str, rows: Path, count: int) -> dict[str, float]:
     """One `fer-infer` as a process of its own; checks that it wrote a row an image."""
-    ended = subprocesses.run(folder, "--model", model, "--provider", "cpu", "-o", rows)
+    ended = subprocesses.run(
+        folder, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite"
+    )
     with open(rows, "rb") as stream:
         written = sum(1 for _ in stream) - 1
     if ended.status or written != count:
