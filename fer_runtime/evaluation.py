@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fer_runtime import metrics
 from fer_runtime.errors import DataError
 from fer_runtime.labelled import place_of
-from fer_runtime.rows import Row
+from fer_runtime.rows import Row, top1
 from fer_runtime.sources.files import Files
 
 
@@ -72,7 +72,7 @@ class Evaluation:
             DataError: no labelled image was seen.
         """
         targets, probabilities = self._arrays()
-        predicted = probabilities.argmax(1)
+        predicted = top1(probabilities)
         matrix = metrics.confusion_matrix(targets, predicted, len(self.labels))
         return {
             "labels": list(self.labels),
