@@ -46,9 +46,14 @@ class Sink(ABC):
         self.finished = Finished()
         if not self.to_stdout and Path(output).is_dir():
             raise DataError(f"{output} is a folder; name a file.")
+        self.open()
 
     def __enter__(self) -> Sink:
         return self
+
+    @abstractmethod
+    def open(self) -> None:
+        """Open the partial file; with `resume`, set `finished` to what it contains."""
 
     @abstractmethod
     def write(self, rows: Iterable[Row]) -> None:

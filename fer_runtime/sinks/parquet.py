@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -44,25 +44,16 @@ class ParquetSink(Sink):
 
     resumable: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        output: str,
-        labels: tuple[str, ...],
-        *,
-        top_k: int = 3,
-        run: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> None:
-        super().__init__(output, labels, top_k=top_k, run=run, resume=resume)
+    def open(self) -> None:
         try:
             import pyarrow
         except ImportError:
             raise DataError(
-                f"{output}: Parquet needs pyarrow: pip install '.[parquet]' (or write .csv)."
+                f"{self.output}: Parquet needs pyarrow: pip install '.[parquet]' (or write .csv)."
             ) from None
         if self.to_stdout:
             raise DataError("Parquet cannot be written to standard output; name a file.")
-        self._columns = probability_columns(labels)
+        self._columns = probability_columns(self.labels)
         floats = [(name, pyarrow.float32()) for name in ("probability", *self._columns)]
         strings = [(name, pyarrow.string()) for name in ("path", "label", "error")]
         self._schema = pyarrow.schema([*strings[:2], *floats, strings[2]])

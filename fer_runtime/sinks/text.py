@@ -9,9 +9,9 @@ import json
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, TextIO
+from typing import BinaryIO, ClassVar, TextIO
 
 from fer_runtime.errors import DataError
 from fer_runtime.rows import Row, columns
@@ -36,28 +36,18 @@ Entry = tuple[str, str | None]
 class LinesSink(Sink):
     """A sink whose file is text: a header perhaps, then one record per row."""
 
-    resumable: ClassVar[bool] = True
     is_data: ClassVar[bool] = True
     """Data is UTF-8 in every locale; text for a person is what the terminal can show."""
     quoted: ClassVar[bool] = False
     """Whether a record may contain line feeds in quotes."""
 
-    def __init__(
-        self,
-        output: str,
-        labels: tuple[str, ...],
-        *,
-        top_k: int = 3,
-        run: Mapping[str, Any] | None = None,
-        resume: bool = False,
-    ) -> None:
-        super().__init__(output, labels, top_k=top_k, run=run, resume=resume)
+    def open(self) -> None:
         self.empty = True
         if self.to_stdout:
             self.stream = _standard_output(is_data=self.is_data)
             started = False
         else:
-            self.stream = self._open()
+            self.stream = self._open_partial()
             try:
                 started = self._begin()
             except DataError:
@@ -77,8 +67,11 @@ class LinesSink(Sink):
 
     @classmethod
     def parse(cls, record: str, header: str) -> Entry:
-        """What resuming needs of a record; `header` is the first one where there is a header."""
-        raise NotImplementedError
+        """What resuming needs of a record; `header` is the first one where there is a header.
+
+        A format that is `resumable` overrides it.
+        """
+        raise DataError(f"{cls.__name__} has no `parse`, so its files cannot be resumed.")
 
     @classmethod
     def has_header(cls) -> bool:
@@ -133,7 +126,7 @@ class LinesSink(Sink):
             names.add(last)
         return Finished(rows, errors, last, names.digest() if rows else b""), end
 
-    def _open(self) -> TextIO:
+    def _open_partial(self) -> TextIO:
         """The partial file, whatever is in it; names that are not UTF-8 keep their bytes."""
         with _explained(self.output):
             return open(
@@ -193,6 +186,7 @@ class LinesSink(Sink):
 class CsvSink(LinesSink):
     """`path,label,probability,<one column per label>,error`; probabilities with six decimals."""
 
+    resumable: ClassVar[bool] = True
     quoted: ClassVar[bool] = True
 
     def begin(self, started: bool) -> None:
@@ -224,6 +218,8 @@ class CsvSink(LinesSink):
 class JsonLinesSink(LinesSink):
     """One object per line: path, label, probability, probabilities, top (best first), error."""
 
+    resumable: ClassVar[bool] = True
+
     def write_row(self, row: Row) -> None:
         entry: dict[str, object] = {"path": row.name, "error": row.error}
         if row.probabilities is not None:
@@ -254,7 +250,6 @@ change the terminal."""
 class TextSink(LinesSink):
     """`path: happy 93.1 %, neutral 4.2 %, …` for a person to read; it cannot be resumed."""
 
-    resumable: ClassVar[bool] = False
     is_data: ClassVar[bool] = False
 
     def write_row(self, row: Row) -> None:
@@ -264,10 +259,6 @@ class TextSink(LinesSink):
             top = row.prediction().top(self.top_k)
             text = ", ".join(f"{label} {value:.1%}" for label, value in top)
         self.stream.write(f"{row.name}: {text}".translate(CONTROLS) + "\n")
-
-    @classmethod
-    def read_finished(cls, path: Path) -> Finished:
-        raise DataError(f"{path}: text for a person cannot be resumed; write .csv.")
 
 
 def _records(stream: BinaryIO, *, quoted: bool) -> Iterator[bytes]:

@@ -27,8 +27,6 @@ from fer_runtime.sinks.table import SINKS
 from fer_runtime.sinks.text import LinesSink
 
 class MarkdownSink(LinesSink):
-    resumable = False
-
     def write_row(self, row):
         self.stream.write(f"- {row.name}: **{row.label or row.error}**\\n")
 
