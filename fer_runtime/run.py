@@ -104,7 +104,7 @@ class Run:
 
     def __init__(
         self,
-        sources: Sequence[str | os.PathLike[str]] | Sources,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sources,
         output: str | os.PathLike[str] = STDOUT,
         *,
         model: str | os.PathLike[str] | None = None,
@@ -122,6 +122,8 @@ class Run:
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
+        if isinstance(sources, str | os.PathLike):
+            sources = [sources]  # a string is a sequence too, of its letters
         self.sources = sources if isinstance(sources, Sources) else Sources(sources, shard=shard)
         self.output = os.fspath(output)
         self.on_error, self.resume, self.top_k = on_error, resume, top_k
@@ -229,7 +231,7 @@ class Run:
 
 
 def infer(
-    sources: Sequence[str | os.PathLike[str]] | Sources,
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sources,
     output: str | os.PathLike[str] = STDOUT,
     *,
     observers: Iterable[Observer] = (),
@@ -246,7 +248,8 @@ def infer(
     outputs, one `shard` each.
 
     Args:
-        sources: files, folders, globs, archives and "-" (see `fer_runtime.sources.Sources`).
+        sources: one or several of files, folders, globs, archives and "-" (see
+            `fer_runtime.sources.Sources`).
         output: FILE.csv, .jsonl, .parquet or .txt; "-" is standard output.
         observers: objects whose `add(rows)` is called with the rows of each batch, such as
             `fer_runtime.evaluation.Evaluation`.

@@ -61,6 +61,11 @@ def test_one_call_writes_a_file_and_returns_what_was_done(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "o.csv"]
 
 
+def test_one_source_needs_no_list(folder: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    assert infer(str(folder), tmp_path / "a.csv", **options).rows == 12
+    assert infer(folder, tmp_path / "b.csv", **options).rows == 12
+
+
 def test_the_same_call_as_the_command_line(
     folder: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:
