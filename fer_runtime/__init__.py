@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     )
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Prediction, Row
-    from fer_runtime.run import RunResult, infer
+    from fer_runtime.run import infer
+    from fer_runtime.run_options import RunResult
     from fer_runtime.session import Session
     from fer_runtime.spec import InputSpec, ModelSpec
 
@@ -67,7 +68,7 @@ __getattr__ = lazy_attributes(
         "Prediction": "fer_runtime.rows",
         "Pipeline": "fer_runtime.pipeline",
         "Row": "fer_runtime.rows",
-        "RunResult": "fer_runtime.run",
+        "RunResult": "fer_runtime.run_options",
         "Session": "fer_runtime.session",
         "ModelSpec": "fer_runtime.spec",
         "InputSpec": "fer_runtime.spec",

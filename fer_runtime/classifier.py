@@ -6,13 +6,20 @@ import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fer_runtime import images
 from fer_runtime.errors import FerError, ImageError, ModelFileError
+from fer_runtime.items import named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Prediction, Row
 from fer_runtime.session import Session
 from fer_runtime.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from fer_runtime.columns import Columns
+    from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.stages.base import Stage
 
 MODEL_VARIABLE = "FER_MODEL"
 LOCAL_MODEL = "best.onnx"
@@ -55,6 +62,7 @@ class Classifier:
         self.batch_size = batch_size
         self.workers = workers or session.threads
         self._single: Session | None = None
+        self._face_stages: dict[FaceOptions, Stage] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -139,14 +147,50 @@ class Classifier:
         for rows in self.pipeline().run(many, max_wait=max_wait):
             yield from rows
 
-    def pipeline(self, *, max_pixels: int = images.MAX_PIXELS) -> Pipeline:
+    def predict_faces(
+        self, image: images.Source, *, options: FaceOptions | None = None
+    ) -> list[Prediction]:
+        """Find the faces in a photograph and classify each -> predictions, the largest face first.
+
+        >>> classifier = Classifier.load("compact_cnn")
+        >>> [found.face.box for found in classifier.predict_faces(np.zeros((200, 300), np.uint8))]
+        []
+
+        Args:
+            image: as `predict`.
+            options: size of detection, smallest face and score; default: `FaceOptions()`.
+
+        Returns:
+            Predictions with `face` (box, landmarks, score, in pixels of the upright picture); none
+            where there is no face.
+
+        Raises:
+            ImageError: an image that cannot be read or decoded.
+            ValueError: an option out of range.
+        """
+        from fer_runtime.faces.options import FaceOptions
+
+        chosen = (options or FaceOptions()).checked()
+        with self._lock:
+            if chosen not in self._face_stages:
+                pipeline = Pipeline(self.session, workers=1, faces=chosen)
+                self._face_stages[chosen] = pipeline.stage
+        rows = self._face_stages[chosen].rows(list(named([image])))
+        return [row.prediction() for row in rows if row.note is None]
+
+    def pipeline(
+        self,
+        *,
+        max_pixels: int = images.MAX_PIXELS,
+        faces: FaceOptions | None = None,
+        columns: Columns | None = None,
+        thumbnails: bool = False,
+    ) -> Pipeline:
         """What streams many images through this model, on every core; see `Pipeline`."""
         return Pipeline(
-            self._pipeline_session(),
-            workers=self.workers,
-            batch_size=self.batch_size,
-            max_pixels=max_pixels,
-        )
+            self._pipeline_session(), workers=self.workers, batch_size=self.batch_size,
+            max_pixels=max_pixels, faces=faces, columns=columns, thumbnails=thumbnails,
+        )  # fmt: skip
 
     def _pipeline_session(self) -> Session:
         """A session of one thread: n workers with it are faster than with n threads each."""

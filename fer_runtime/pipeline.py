@@ -1,6 +1,7 @@
 """Items in, rows out, in order: decoding and inference overlap on every core.
 
-Each worker thread decodes a batch into its own reused buffer and then runs the session on it.
+Each worker thread takes a batch through the stage: it decodes into its own reused buffer and then
+runs the session on it.
 With a session of one thread, onnxruntime computes on the calling thread, so that n workers keep n
 cores busy with whatever is due, decoding or inference, without queues in between. On two cores it
 is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, measured by
@@ -9,36 +10,28 @@ is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, me
 
 from __future__ import annotations
 
-import math
-import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
-from dataclasses import replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from fer_runtime import images
-from fer_runtime.errors import ImageError
 from fer_runtime.items import Item, named
-from fer_runtime.rows import Row, top1
+from fer_runtime.rows import Row
 from fer_runtime.session import Session
+from fer_runtime.stages.whole import WholeImages
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+
+    from fer_runtime.columns import Columns
+    from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.stages.base import Stage
 
 BATCHES_IN_FLIGHT = 2
 """Batches per worker that may be read or done but not yet written: bounds the memory."""
 BYTES_IN_FLIGHT = 256 * 1024 * 1024
 """No batch is taken ahead while those in flight hold more than this of bytes and arrays."""
-QUICK_DECODE = 100e-6
-"""Seconds an image below which one worker decodes at a time: so small a task is mostly Python, and
-threads that pass the interpreter's lock back and forth decode no more than one of them alone does
-(48 x 48 JPEGs; `python -m fer_bench.pipeline` prints both)."""
 
 
 class Pipeline:
@@ -52,9 +45,12 @@ class Pipeline:
         workers: threads that decode and run batches.
         batch_size: images per run of the session.
         max_pixels: larger images become error rows and are not decoded.
+        faces: find the faces of each image, and classify those; None for whole images.
+        columns: the columns of the rows; default: those of whole images.
+        thumbnails: whether rows carry a small picture.
 
     Raises:
-        ValueError: `workers` or `batch_size` below 1.
+        ValueError: `workers` or `batch_size` below 1, or an option of `faces` out of range.
     """
 
     def __init__(
@@ -64,21 +60,25 @@ class Pipeline:
         workers: int,
         batch_size: int = 32,
         max_pixels: int = images.MAX_PIXELS,
+        faces: FaceOptions | None = None,
+        columns: Columns | None = None,
+        thumbnails: bool = False,
     ) -> None:
         if min(workers, batch_size) < 1:
             raise ValueError(f"workers={workers}, batch_size={batch_size}; both must be at least 1")
-        self.session = session
         self.workers = workers
-        self.batch_size = batch_size
-        self.max_pixels = max_pixels
-        self._local = threading.local()
-        self._decoding = threading.Lock()
-        self._decode_seconds = math.inf
+        self.stage = _stage(
+            session, faces, batch_size=batch_size, max_pixels=max_pixels, columns=columns,
+            thumbnails=thumbnails,
+        )  # fmt: skip
+        self.items_at_once = self.stage.items_at_once
 
     def run(
         self, items: Iterable[Item | images.Source], *, max_wait: float | None = None
     ) -> Iterator[list[Row]]:
-        """Rows of one batch after the other, in the order of `items`, one row per item.
+        """Rows of one batch after the other, in the order of `items`.
+
+        One row per item; with `faces` one per face, and one for an item without a face.
 
         Args:
             items: items, paths, encoded bytes, arrays, Pillow images or open binary files.
@@ -107,9 +107,9 @@ class Pipeline:
             batch: list[Item] = []
             held = 0
             try:
-                for item in islice(items, self.batch_size):
+                for item in islice(items, self.items_at_once):
                     held += _bytes_in(item)
-                    batch.append(item if held <= BYTES_IN_FLIGHT else self._decoded(item))
+                    batch.append(item if held <= BYTES_IN_FLIGHT else self.stage.decoded(item))
             except Exception as error:
                 if batch:
                     yield batch
@@ -118,14 +118,6 @@ class Pipeline:
             if not batch:
                 return
             yield batch
-
-    def _decoded(self, item: Item) -> Item:
-        """The item with small pixels for its large bytes."""
-        try:
-            pixels = self._pixels(item)
-        except ImageError as error:
-            return replace(item, content=None, error=str(error))
-        return replace(item, content=pixels.transpose(1, 2, 0))
 
     def _run_on_threads(
         self, batches: Iterator[list[Item] | Exception | None]
@@ -161,7 +153,7 @@ class Pipeline:
         from fer_runtime.read_ahead import ReadAhead
 
         pending: deque[Future[list[Row]]] = deque()
-        reader = ReadAhead(items, self.batch_size, max_wait, self._admit)
+        reader = ReadAhead(items, self.items_at_once, max_wait, self._admit)
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
         try:
             while pending or not reader.exhausted:
@@ -182,63 +174,26 @@ class Pipeline:
     def _admit(self, item: Item, batch: list[Item]) -> Item:
         """Large contents are decoded at once, so that a batch of them does not fill the memory."""
         held = _bytes_in(item) * (len(batch) + 1)
-        return item if held <= BYTES_IN_FLIGHT // 4 else self._decoded(item)
+        return item if held <= BYTES_IN_FLIGHT // 4 else self.stage.decoded(item)
 
     def classify(self, batch: list[Item]) -> list[Row]:
-        """At most `batch_size` items -> their rows; what cannot be decoded becomes an error row."""
-        if len(batch) > self.batch_size:
-            raise ValueError(f"{len(batch)} items; a batch is at most {self.batch_size}")
-        if not batch:
-            return []
-        buffer = self._buffer()
-        with self._decoding if self._decode_seconds < QUICK_DECODE else nullcontext():
-            started = time.perf_counter()
-            errors = self._decode(batch, buffer)
-            self._decode_seconds = (time.perf_counter() - started) / len(batch)
-        probabilities = self._infer(buffer, errors.count(None))
-        predicted = iter(zip(probabilities, top1(probabilities).tolist(), strict=True))
-        labels = self.session.spec.labels
-        rows = []
-        for item, error in zip(batch, errors, strict=True):
-            values, best = next(predicted) if error is None else (None, None)
-            rows.append(Row(item.name, labels, values, error, best=best, truth=item.label))
-        return rows
+        """At most `items_at_once` items -> their rows; what cannot be decoded is an error row."""
+        if len(batch) > self.items_at_once:
+            raise ValueError(f"{len(batch)} items; a batch is at most {self.items_at_once}")
+        return self.stage.rows(batch) if batch else []
 
-    def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
-        """Fill the buffer from its start; what is wrong with each item, None for those in it."""
-        errors: list[str | None] = []
-        filled = 0
-        for item in batch:
-            try:
-                buffer[filled] = self._pixels(item)
-            except ImageError as error:
-                errors.append(str(error))
-            else:
-                errors.append(None)
-                filled += 1
-        return errors
 
-    def _pixels(self, item: Item) -> images.Pixels:
-        if item.error is not None:
-            raise ImageError(item.error)
-        source = item.path if item.content is None else item.content
-        return images.load(source, self.session.spec.input, max_pixels=self.max_pixels)
+def _stage(session: Session, faces: FaceOptions | None, **options: Any) -> Stage:
+    """What is done to each batch."""
+    if faces is None:
+        return WholeImages(session, **options)
+    from fer_runtime.faces.detector import FaceDetector
+    from fer_runtime.stages.faces import FacesOfPictures
 
-    def _infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
-        """(filled, K); padded to the whole batch where each size costs the provider a new plan."""
-        if not filled:
-            return np.empty((0, len(self.session.spec.labels)), np.float32)
-        if self.session.fixed_batch:
-            return self.session.run(buffer).probabilities[:filled]
-        return self.session.run(buffer[:filled]).probabilities
-
-    def _buffer(self) -> images.Pixels:
-        """This thread's (batch_size, C, H, W) buffer."""
-        buffer: images.Pixels | None = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = np.zeros((self.batch_size, *self.session.spec.input.shape), np.uint8)
-            self._local.buffer = buffer
-        return buffer
+    detector = FaceDetector.load(
+        provider=session.provider, threads=session.threads, min_score=faces.checked().min_score
+    )
+    return FacesOfPictures(session, detector=detector, options=faces, **options)
 
 
 def _bytes_in(item: Item) -> int:

@@ -1,21 +1,29 @@
-"""Rows: what became of one image, as the pipeline hands it out and the sinks write it."""
+"""Rows: what became of one image or face, as the pipeline yields it and the sinks write it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fer_runtime.columns import FACE, NOTE, Columns, plain_columns
 from fer_runtime.errors import ImageError
 
+if TYPE_CHECKING:
+    from fer_runtime.faces.face import Face
+    from fer_runtime.images.thumbnails import Thumbnail
+
 Probabilities = npt.NDArray[np.float32]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+_FACE_NAMES = tuple(column.name for column in (*FACE, NOTE))
 
 
-class Row(Mapping[str, "str | float | None"]):
-    """What became of one image: a label with probabilities, or the reason why there are none.
+class Row(Mapping[str, Any]):
+    """What became of one image, or of one face in it: a label with probabilities, or why not.
 
     A row is also a mapping with the columns of a CSV file (path, label, probability, one per label,
     error), so that `pandas.DataFrame(classifier.rows(paths))` has these columns. Treat it as
@@ -28,14 +36,24 @@ class Row(Mapping[str, "str | float | None"]):
     Attributes:
         name: the path, or another name of the image.
         labels: the model's labels, in the order of the probabilities.
-        label: the most probable label (top-1); None in a row with an error.
-        probability: its probability; None in a row with an error.
-        probabilities: (K,) float32, one per label; None in a row with an error.
-        error: why there is no prediction; None otherwise.
+        label: the most probable label (top-1); None in a row without a prediction.
+        probability: its probability; None in a row without a prediction.
+        probabilities: (K,) float32, one per label; None in a row without a prediction.
+        error: why the image could not be read; None otherwise.
         truth: the true label where the source knows it (FER2013's CSV); None otherwise.
+        face: where the face is, in a run that finds faces; None in a picture without one.
+        number: which face of its picture it is, from 1, the largest first; None without a face.
+        note: why there is no prediction although nothing failed ("no face found"); None otherwise.
+        extra: values of further columns: frame, time and track of a video, kept ones of a table.
+        stream: the video whose frames follow one another; None for single pictures.
+        thumbnail: a small picture, where the run was asked for them.
+        columns: the columns of the run.
     """
 
-    __slots__ = ("error", "label", "labels", "name", "probabilities", "probability", "truth")
+    __slots__ = (
+        *("columns", "error", "extra", "face", "label", "name", "note", "number", "probabilities"),
+        *("probability", "stream", "thumbnail", "truth"),
+    )
 
     def __init__(
         self,
@@ -46,52 +64,83 @@ class Row(Mapping[str, "str | float | None"]):
         *,
         best: int | None = None,
         truth: str | None = None,
+        columns: Columns | None = None,
+        extra: Mapping[str, Any] = NOTHING,
+        stream: str | None = None,
     ) -> None:
         """`best` is the place of the largest probability, where the caller has it already."""
         self.name = name
-        self.labels = labels
-        self.probabilities = probabilities
+        self.columns = plain_columns(labels) if columns is None else columns
         self.error = error
         self.truth = truth
+        self.extra = extra
+        self.stream = stream
+        self.face: Face | None = None
+        self.number: int | None = None
+        self.note: str | None = None
+        self.thumbnail: Thumbnail | None = None
+        self.set_probabilities(probabilities, best)
+
+    def set_probabilities(
+        self, probabilities: Probabilities | None, best: int | None = None
+    ) -> None:
+        """Set (K,) probabilities, and the label and probability that follow from them."""
+        self.probabilities = probabilities
         self.label: str | None = None
         self.probability: float | None = None
         if probabilities is not None:
             best = int(top1(probabilities)) if best is None else best
-            self.label = labels[best]
+            self.label = self.columns.labels[best]
             self.probability = float(probabilities[best])
 
-    def __getitem__(self, column: str) -> str | float | None:
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The model's labels, in the order of the probabilities."""
+        return self.columns.labels
+
+    @property
+    def starts_picture(self) -> bool:
+        """Whether it is the first row of its picture: each has one, with or without a face."""
+        return self.number is None or self.number == 1
+
+    @property
+    def box(self) -> tuple[float | None, ...]:
+        """(left, top, right, bottom, score) of the face, five times None without one."""
+        return (None,) * 5 if self.face is None else (*self.face.box, self.face.score)
+
+    def __getitem__(self, column: str) -> Any:
         if column == "path":
             return self.name
         if column in ("label", "probability", "error"):
-            value: str | float | None = getattr(self, column)
-            return value
-        try:
-            place = probability_columns(self.labels).index(column)
-        except ValueError:
-            raise KeyError(column) from None
-        return None if self.probabilities is None else float(self.probabilities[place])
+            return getattr(self, column)
+        place = self.columns.label_places.get(column)
+        if place is not None:
+            return None if self.probabilities is None else float(self.probabilities[place])
+        if self.columns.faces and column in _FACE_NAMES:
+            return (self.number, *self.box, self.note)[_FACE_NAMES.index(column)]
+        return self.extra.get(self.columns.keys[column])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(columns(self.labels))
+        return iter(self.columns.names)
 
     def __len__(self) -> int:
-        return len(self.labels) + 4
+        return len(self.columns.names)
 
     def prediction(self) -> Prediction:
         """The row as a Prediction.
 
         Raises:
-            ImageError: the row has an error.
+            ImageError: the row has no prediction: an error, or no face.
         """
         if self.probabilities is None or self.label is None or self.probability is None:
-            raise ImageError(f"{self.name}: {self.error}")
+            raise ImageError(f"{self.name}: {self.error or self.note}")
         values = zip(self.labels, self.probabilities.tolist(), strict=True)
-        return Prediction(self.label, self.probability, dict(values))
+        return Prediction(self.label, self.probability, dict(values), self.face)
 
     def __repr__(self) -> str:
-        what = self.error if self.label is None else f"{self.label} {self.probability:.3f}"
-        return f"Row({self.name!r}: {what})"
+        what = self.error or self.note or f"{self.label} {self.probability:.3f}"
+        which = f" face {self.number}" if self.number else ""
+        return f"Row({self.name!r}{which}: {what})"
 
 
 @dataclass(frozen=True)
@@ -108,11 +157,13 @@ class Prediction:
         label: the most probable label (top-1).
         probability: its probability, 0 to 1.
         probabilities: label -> probability, in the model's order.
+        face: where the face is in its picture; None where the whole image was classified.
     """
 
     label: str
     probability: float
     probabilities: Mapping[str, float]
+    face: Face | None = None
 
     @classmethod
     def of(cls, labels: tuple[str, ...], probabilities: Probabilities) -> Prediction:
@@ -129,16 +180,3 @@ def top1(probabilities: Probabilities) -> npt.NDArray[np.intp]:
     """(..., K) -> (...) the place of the most probable label; the first one of several equal."""
     best: npt.NDArray[np.intp] = np.asarray(probabilities.argmax(-1))
     return best
-
-
-@lru_cache(maxsize=64)
-def columns(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns of a table of rows."""
-    return ("path", "label", "probability", *probability_columns(labels), "error")
-
-
-@lru_cache(maxsize=64)
-def probability_columns(labels: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the labels' columns: their own, or `NAME probability` where that is taken."""
-    taken = ("path", "label", "probability", "error")
-    return tuple(f"{label} probability" if label in taken else label for label in labels)

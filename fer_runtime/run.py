@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from fer_runtime.classifier import Classifier, find_model
+from fer_runtime.columns import Columns
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import MAX_PIXELS
+from fer_runtime.images.photographs import Sample
 from fer_runtime.machine import usable_threads
 from fer_runtime.rows import Row
+from fer_runtime.run_options import Counts, Observer, RunOptions, RunResult
 from fer_runtime.session import Session
 from fer_runtime.sinks.resume import (
     Finished,
@@ -31,66 +33,11 @@ from fer_runtime.sources.combined import Sources
 from fer_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.pipeline import Pipeline
     from fer_runtime.sinks.base import Sink
 
 ON_ERROR = ("row", "fail")
-
-
-class Observer(Protocol):
-    """Watches the rows of a run as they are written."""
-
-    def add(self, rows: list[Row]) -> None:
-        """Called with the rows of each batch, in order."""
-
-
-class RunResult(NamedTuple):
-    """What a run did.
-
-    Attributes:
-        output: the file that was written; "-" for standard output.
-        rows: rows written by this call.
-        errors: those of them with an error.
-        skipped: other files in the sources, which are not images.
-        finished_rows: rows that an earlier run had written (with `resume`).
-        finished_errors: those of them with an error.
-        seconds: from the first image to the last row.
-        model: the ONNX file.
-        provider: the provider that ran it.
-        complete: the output was complete before, so nothing was run.
-    """
-
-    output: str
-    rows: int = 0
-    errors: int = 0
-    skipped: int = 0
-    finished_rows: int = 0
-    finished_errors: int = 0
-    seconds: float = 0.0
-    model: Path = Path()
-    provider: str = ""
-    complete: bool = False
-
-    @property
-    def images_per_second(self) -> float:
-        """Rows of this call per second."""
-        return self.rows / max(self.seconds, 1e-9)
-
-
-class RunOptions(TypedDict, total=False):
-    """The keyword options of a run; `infer` describes them."""
-
-    model: str | os.PathLike[str] | None
-    spec: ModelSpec | None
-    provider: str
-    threads: int | None
-    batch_size: int
-    max_pixels: int
-    shard: tuple[int, int]
-    on_error: str
-    ending: str | None
-    top_k: int
-    resume: bool
-    overwrite: bool
 
 
 class Run:
@@ -119,6 +66,8 @@ class Run:
         top_k: int = 3,
         resume: bool = False,
         overwrite: bool = False,
+        faces: bool | FaceOptions = False,
+        thumbnails: bool = False,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
@@ -126,6 +75,7 @@ class Run:
             sources = [sources]  # a string is a sequence too, of its letters
         self.sources = sources if isinstance(sources, Sources) else Sources(sources, shard=shard)
         self.output = os.fspath(output)
+        self.faces = _face_options(faces)
         self.on_error, self.resume, self.top_k = on_error, resume, top_k
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
         kind = sink_of(self.ending)
@@ -134,9 +84,8 @@ class Run:
                 f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
             )
         self.sources.check()
-        self._rows = self._errors = 0
-        self._started: float | None = None
-        self._ended: float | None = None
+        self._counts = Counts()
+        self._sample = Sample()
         self.finished = Finished()
         self.complete = resume and _is_complete(self.output)
         if self.output != STDOUT and not resume and not overwrite:
@@ -149,6 +98,8 @@ class Run:
         workers = threads or usable_threads()
         self.classifier = Classifier(session, batch_size=batch_size, workers=workers)
         self.max_pixels = max_pixels
+        self.columns = Columns(session.spec.labels, faces=self.faces is not None)
+        self.pipeline = self._pipeline(thumbnails)
         self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
         if self.complete:
             check_complete_record(self.output, self.identity or {})
@@ -157,15 +108,16 @@ class Run:
     @property
     def result(self) -> RunResult:
         """What was done so far."""
-        started = self._started if self._started is not None else time.perf_counter()
         return RunResult(
             output=self.output,
-            rows=self._rows,
-            errors=self._errors,
+            rows=self._counts.rows,
+            errors=self._counts.errors,
+            pictures=self._counts.pictures,
+            faces=self._counts.faces,
             skipped=self.sources.skipped,
             finished_rows=self.finished.rows,
             finished_errors=self.finished.errors,
-            seconds=(self._ended or time.perf_counter()) - started,
+            seconds=self._counts.seconds,
             model=self.classifier.session.path,
             provider=self.classifier.provider,
             complete=self.complete,
@@ -176,42 +128,56 @@ class Run:
         if self.complete:
             return self.result
         watching = list(observers)
-        self._started = time.perf_counter()
-        try:
-            with self._open() as sink:
-                self.finished = sink.finished
-                items, repeated = remaining(self.sources, sink.finished, self.classifier.batch_size)
-                batches = self.classifier.pipeline(max_pixels=self.max_pixels).run(items)
-                for rows in self._counted(batches, repeated):
-                    sink.write(rows)
-                    for observer in watching:
-                        observer.add(rows)
-                if self.sources.shard == (1, 1):
-                    self._require_images()
-        finally:
-            self._ended = time.perf_counter()
+        with self._counts, self._open() as sink:
+            self.finished = sink.finished
+            rest = remaining(self.sources, sink.finished, self.pipeline.items_at_once)
+            batches = self.pipeline.run(self._sample.taken_from(rest.items))
+            for rows in self._new(batches, rest.repeated):
+                sink.write(rows)
+                for observer in watching:
+                    observer.add(rows)
+            if self.sources.shard == (1, 1):
+                self._require_images()
         return self.result
+
+    def photographs(self) -> tuple[int, int]:
+        """How many of the first images are much larger than the input, and of how many.
+
+        The model expects a crop of one face, which a photograph is not; (0, 0) with `faces`.
+        """
+        if self.faces is not None:
+            return 0, 0
+        return self._sample.much_larger(self.classifier.spec.input)
+
+    def _pipeline(self, thumbnails: bool) -> Pipeline:
+        return self.classifier.pipeline(
+            max_pixels=self.max_pixels, faces=self.faces, columns=self.columns,
+            thumbnails=thumbnails,
+        )  # fmt: skip
 
     def _open(self) -> Sink:
         return open_sink(
-            self.output, self.classifier.spec.labels, ending=self.ending, top_k=self.top_k,
+            self.output, self.columns, ending=self.ending, top_k=self.top_k,
             run=self.identity, resume=self.resume,
         )  # fmt: skip
 
-    def _counted(self, batches: Iterable[list[Row]], repeated: int) -> Iterator[list[Row]]:
-        """Batches without their first `repeated` rows, which are finished already."""
+    def _new(
+        self, batches: Iterable[list[Row]], count_repeated: Callable[[], int]
+    ) -> Iterator[list[Row]]:
+        """Batches without the first rows, which are finished already."""
+        repeated: int | None = None
         for batch in batches:
-            rows, repeated = batch[repeated:], 0
+            repeated = count_repeated() if repeated is None else repeated
+            rows, repeated = batch[repeated:], max(0, repeated - len(batch))
             failed = [place for place, row in enumerate(rows) if row.error is not None]
             if failed and self.on_error == "fail":
                 yield rows[: failed[0]]
                 raise ImageError(f"{rows[failed[0]].name}: {rows[failed[0]].error}")
-            self._rows += len(rows)
-            self._errors += len(failed)
+            self._counts.add(rows)
             yield rows
 
     def _require_images(self) -> None:
-        if not self._rows + self.finished.rows:
+        if not self._counts.rows + self.finished.rows:
             skipped = self.sources.skipped
             others = f" ({skipped:,} other file{'s' * (skipped != 1)})" if skipped else ""
             raise DataError(f"{', '.join(self.sources.sources)}: no image files there{others}.")
@@ -227,6 +193,8 @@ class Run:
             "max_pixels": self.max_pixels,
             "top_k": self.top_k if self.ending == ".jsonl" else None,
         }
+        if self.faces is not None:
+            options["faces"] = self.faces._asdict()
         return identity(file_sha256(session.path), session.spec, session.provider, options)
 
 
@@ -237,7 +205,7 @@ def infer(
     observers: Iterable[Observer] = (),
     **options: Unpack[RunOptions],
 ) -> RunResult:
-    """Classify everything in `sources` and write a row per image to `output`.
+    """Classify everything in `sources` and write a row per image, or per face, to `output`.
 
     >>> result = infer([face], folder / "rows.parquet", resume=True)
     >>> result.rows, result.errors
@@ -267,6 +235,9 @@ def infer(
             - top_k=3: labels per image in text and JSON Lines.
             - resume=False: continue NAME.partial, or check that a complete file is of this run.
             - overwrite=False: replace an output that exists.
+            - faces=False: find the faces in each image and write a row for each; True, or a
+              `fer_runtime.FaceOptions` with another size of detection, smallest face or score.
+            - thumbnails=False: rows carry a small picture, for observers such as a gallery.
 
     Returns:
         A value with the rows, errors, seconds and more of this call.
@@ -277,6 +248,16 @@ def infer(
         ModelFileError, ModelSpecError, ProviderError: as `Classifier.load`.
     """
     return Run(sources, output, **options).execute(observers)
+
+
+def _face_options(faces: bool | FaceOptions) -> FaceOptions | None:
+    if isinstance(faces, bool):
+        if not faces:
+            return None
+        from fer_runtime.faces.options import FaceOptions
+
+        return FaceOptions()
+    return faces.checked()
 
 
 def _is_complete(output: str) -> bool:

@@ -32,7 +32,8 @@ from fer_runtime.sources.table import SOURCES
 
 if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
-    from fer_runtime.run import Run, RunResult
+    from fer_runtime.run import Run
+    from fer_runtime.run_options import RunResult
 
 ERROR_ROWS = 3
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fer_runtime.rows import Row
-    from fer_runtime.run import Observer, Run
+    from fer_runtime.run import Run
+    from fer_runtime.run_options import Observer
 
 
 class Bar:

@@ -88,16 +88,32 @@ def decode(data: bytes, spec: InputSpec, *, max_pixels: int = MAX_PIXELS) -> Pix
     """Encoded image bytes -> (channels, height, width) uint8; raises ImageError."""
     if not data:
         raise ImageError("no bytes to decode")
-    if data[:3] == b"\xff\xd8\xff":
+    if is_jpeg(data):
         pixels = _decode_jpeg(data, spec, max_pixels)
         if pixels is not None:
             return pixels
-    return _decode_pillow(data, spec, max_pixels)
+    return fit(decode_with_pillow(data, spec.channels, max_pixels), spec)
+
+
+def is_jpeg(data: bytes) -> bool:
+    """By its first bytes."""
+    return data[:3] == b"\xff\xd8\xff"
+
+
+def check_jpeg(data: bytes, max_pixels: int) -> tuple[int, int, str]:
+    """(height, width, colour space) as stored, of a JPEG that may be decoded; raises ImageError."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise ImageError(f"broken JPEG: {error}") from None
+    check_size(width, height, max_pixels)
+    _check_scans(data, width * height)
+    return height, width, colorspace
 
 
 def size(data: bytes) -> tuple[int, int]:
     """(height, width) that an encoded image is stored in, from its header; raises ImageError."""
-    if data[:3] == b"\xff\xd8\xff":
+    if is_jpeg(data):
         try:
             height, width, *_ = simplejpeg.decode_jpeg_header(data)
         except ValueError as error:
@@ -110,7 +126,7 @@ def size(data: bytes) -> tuple[int, int]:
     try:
         with quiet_pillow, Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image:
             return image.height, image.width
-    except Exception as error:  # as in _decode_pillow
+    except Exception as error:  # as in pillow.errors
         raise ImageError(f"broken image: {error or type(error).__name__}") from None
 
 
@@ -136,16 +152,14 @@ def load_batch(
 
 def _decode_jpeg(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels | None:
     """simplejpeg's decode at the smallest covering scale; None for CMYK, which Pillow converts."""
+    height, width, colorspace = check_jpeg(data, max_pixels)
+    if colorspace in ("CMYK", "YCCK"):
+        return None
+    orientation = exif.orientation(data)
+    turned = orientation >= 5
+    least = decode_size(*((width, height) if turned else (height, width)), spec)
+    min_height, min_width = least[::-1] if turned else least
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
-        check_size(width, height, max_pixels)
-        _check_scans(data, width * height)
-        if colorspace in ("CMYK", "YCCK"):
-            return None
-        orientation = exif.orientation(data)
-        turned = orientation >= 5
-        least = decode_size(*((width, height) if turned else (height, width)), spec)
-        min_height, min_width = least[::-1] if turned else least
         pixels = simplejpeg.decode_jpeg(
             data,
             "GRAY" if spec.channels == 1 else "RGB",
@@ -172,7 +186,8 @@ def _dct_scale(stored: tuple[int, int], decoded: tuple[int, ...]) -> float:
     return 1.0
 
 
-def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
+def decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> Pixels:
+    """Encoded image bytes of any known format -> (H, W, channels) upright; raises ImageError."""
     import io
 
     from PIL import Image, ImageOps
@@ -182,11 +197,19 @@ def _decode_pillow(data: bytes, spec: InputSpec, max_pixels: int) -> Pixels:
         Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image,
     ):
         check_size(*image.size, max_pixels)
-        pixels = pillow.to_channels(ImageOps.exif_transpose(image), spec.channels)
-    return fit(pixels, spec)
+        return pillow.to_channels(ImageOps.exif_transpose(image), channels)
 
 
 def _from_array(array: npt.NDArray[np.generic], spec: InputSpec) -> Pixels:
+    return fit(as_channels(array, spec.channels), spec)
+
+
+def as_channels(array: npt.NDArray[np.generic], channels: int) -> Pixels:
+    """A caller's array of any allowed shape -> (H, W, channels) uint8, perhaps a view of it.
+
+    Raises:
+        ImageError: another dtype or shape.
+    """
     if array.dtype != np.uint8:
         raise ImageError(
             f"array of {array.dtype}; pixels are uint8, 0 to 255 (for floats from 0 to 1: "
@@ -197,9 +220,9 @@ def _from_array(array: npt.NDArray[np.generic], spec: InputSpec) -> Pixels:
         raise ImageError(f"array of shape {array.shape}; allowed: (H, W), (H, W, 1), 3 or 4")
     if pixels.shape[2] == 4:
         pixels = pixels[:, :, :3]
-    if pixels.shape[2] != spec.channels:
-        pixels = pillow.to_channels(fromarray(pixels), spec.channels)
-    return fit(pixels, spec)
+    if pixels.shape[2] != channels:
+        pixels = pillow.to_channels(fromarray(pixels), channels)
+    return pixels
 
 
 def _check_scans(data: bytes, pixels: int) -> None:

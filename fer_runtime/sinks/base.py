@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fer_runtime.columns import Columns, plain_columns
 from fer_runtime.errors import DataError
 from fer_runtime.rows import Row
 from fer_runtime.sinks.resume import Finished
@@ -32,13 +33,14 @@ class Sink(ABC):
     def __init__(
         self,
         output: str,
-        labels: tuple[str, ...],
+        columns: Columns | tuple[str, ...],
         *,
         top_k: int = 3,
         run: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.output, self.labels, self.top_k = output, labels, top_k
+        self.columns = columns if isinstance(columns, Columns) else plain_columns(columns)
+        self.output, self.labels, self.top_k = output, self.columns.labels, top_k
         self.to_stdout = output == STDOUT
         self.run = None if self.to_stdout else run
         self.resume = resume

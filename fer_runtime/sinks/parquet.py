@@ -13,12 +13,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fer_runtime.columns import Columns, has_faces
 from fer_runtime.errors import DataError
-from fer_runtime.rows import Row, probability_columns
+from fer_runtime.rows import Row
 from fer_runtime.sinks.base import Sink
 from fer_runtime.sinks.resume import (
     Finished,
-    Names,
+    Tally,
     check_record,
     complete_record,
     damaged,
@@ -27,36 +28,30 @@ from fer_runtime.sinks.resume import (
     remove_record,
     write_record,
 )
+from fer_runtime.sinks.text import cell_of
 
 PART_ROWS = 8192
 """Rows kept in memory, which is also the most that a crash costs."""
 
 
 class ParquetSink(Sink):
-    """Parquet: path, label, probability, one column per label, error.
+    """Parquet: path, label, probability, one column per label, error, and what the run adds.
 
-    Probabilities are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
-
-    Raises:
-    Probabilities are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
-            another run.
+    Probabilities and boxes are float32. In a name that is not UTF-8 the other bytes are `\\xNN`.
     """
 
     resumable: ClassVar[bool] = True
 
     def open(self) -> None:
         try:
-            import pyarrow
+            import pyarrow  # noqa: F401
         except ImportError:
             raise DataError(
                 f"{self.output}: Parquet needs pyarrow: pip install '.[parquet]' (or write .csv)."
             ) from None
         if self.to_stdout:
             raise DataError("Parquet cannot be written to standard output; name a file.")
-        self._columns = probability_columns(self.labels)
-        floats = [(name, pyarrow.float32()) for name in ("probability", *self._columns)]
-        strings = [(name, pyarrow.string()) for name in ("path", "label", "error")]
-        self._schema = pyarrow.schema([*strings[:2], *floats, strings[2]])
+        self._schema = _schema(self.columns)
         self._rows: list[Row] = []
         try:
             self.partial.mkdir(exist_ok=True)
@@ -107,18 +102,11 @@ class ParquetSink(Sink):
         import pyarrow
 
         columns: dict[str, list[Any]] = {
-            "path": [_utf8(row.name) for row in rows],
-            "label": [row.label for row in rows],
-            "probability": [row.probability for row in rows],
-            "error": [row.error for row in rows],
+            name: [row[name] for row in rows] for name in self.columns.names
         }
-        for place, column in enumerate(self._columns):
-            columns[column] = [
-                None if r.probabilities is None else float(r.probabilities[place]) for r in rows
-            ]
+        columns["path"] = [_utf8(row.name) for row in rows]
         return pyarrow.table(
-            [pyarrow.array(columns[field.name], field.type) for field in self._schema],
-            schema=self._schema,
+            [_array(columns[field.name], field) for field in self._schema], schema=self._schema
         )
 
     def _write_part(self, rows: list[Row]) -> None:
@@ -170,18 +158,50 @@ def finished(output: Path, parts: Iterable[Path]) -> Finished:
     import pyarrow
     from pyarrow import parquet
 
-    rows, errors, last = 0, 0, None
-    names = Names()
+    tally: Tally | None = None
     for part in parts:
         try:
-            table = parquet.read_table(part, columns=["path", "error"])
+            faces = has_faces(parquet.read_schema(part).names)
+            wanted = ["path", "error", *(["face"] if faces else [])]
+            table = parquet.read_table(part, columns=wanted)
         except (pyarrow.ArrowException, OSError) as error:
             raise damaged(output, f"{part.name} is broken ({error})") from None
-        rows += table.num_rows
-        errors += table.num_rows - table["error"].null_count
-        for name in table["path"].to_pylist():
-            names.add(last := name)
-    return Finished(rows, errors, last, names.digest() if rows else b"", _utf8)
+        tally = tally or Tally(faces=faces, spelling=_utf8)
+        numbers = table["face"].to_pylist() if faces else [None] * table.num_rows
+        pairs = zip(table["path"].to_pylist(), table["error"].to_pylist(), numbers, strict=True)
+        for name, why, number in pairs:
+            tally.add(name, why, starts_picture=number in (None, 1))
+    return tally.finished() if tally else Finished(spelling=_utf8)
+
+
+def _schema(columns: Columns) -> Any:
+    """The Arrow schema of a run's rows."""
+    import pyarrow
+
+    kinds = {
+        "text": pyarrow.string(), "integer": pyarrow.int64(), "number": pyarrow.float64()
+    }  # fmt: skip
+    fields = {name: pyarrow.float32() for name in ("probability", *columns.label_places)}
+    fields.update((column.name, pyarrow.float32()) for column in columns.face_columns)
+    if columns.faces:
+        fields["face"] = pyarrow.int32()
+    for column in columns.leading:
+        fields[column.name] = column.arrow or kinds[column.kind]
+    for name, column in zip(columns.kept_names, columns.kept, strict=True):
+        fields[name] = column.arrow or kinds[column.kind]
+    return pyarrow.schema([(name, fields.get(name, kinds["text"])) for name in columns.names])
+
+
+def _array(values: list[Any], field: Any) -> Any:
+    """A column of a table; values of a text column may be of any kind."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(values, field.type)
+    except (pyarrow.ArrowException, TypeError, ValueError):
+        if not pyarrow.types.is_string(field.type):
+            raise
+        return pyarrow.array([None if value is None else _utf8(cell_of(value)) for value in values])
 
 
 def _utf8(name: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fer_runtime._version import __version__
 from fer_runtime.errors import DataError
@@ -23,6 +24,8 @@ class Finished:
     """Rows that are whole in a partial file, how many of them are errors, and the last one's name.
 
     `names` is a hash of all their names in order, and `spelling` how the format writes a name.
+    `per_picture` has the number of rows of each picture where rows are faces; None where each image
+    has one row.
     """
 
     rows: int = 0
@@ -30,6 +33,52 @@ class Finished:
     last: str | None = None
     names: bytes = b""
     spelling: Callable[[str], str] = str
+    per_picture: array[int] | None = None
+
+    @property
+    def pictures(self) -> int:
+        """Pictures with a row; rows of the last one may be missing where rows are faces."""
+        return self.rows if self.per_picture is None else len(self.per_picture)
+
+    def rows_of(self, picture: int) -> int:
+        """How many rows the picture at a place, from 0, has."""
+        return 1 if self.per_picture is None else self.per_picture[picture]
+
+    def rows_from(self, picture: int) -> int:
+        """How many rows there are from the picture at a place on."""
+        if self.per_picture is None:
+            return self.rows - picture
+        return sum(self.per_picture[picture:])
+
+
+class Tally:
+    """Counts the rows of an output that is read once more."""
+
+    def __init__(self, *, faces: bool, spelling: Callable[[str], str] = str) -> None:
+        self._names = Names()
+        self._rows = self._errors = 0
+        self._last: str | None = None
+        self._spelling = spelling
+        # Two bytes a picture: outputs have many millions, and a picture never that many faces.
+        self._per_picture = array("H") if faces else None
+
+    def add(self, name: str, error: str | None, *, starts_picture: bool = True) -> None:
+        """The next row."""
+        self._rows += 1
+        self._errors += error is not None
+        self._last = name
+        self._names.add(name)
+        if self._per_picture is not None:
+            if starts_picture or not self._per_picture:
+                self._per_picture.append(0)
+            self._per_picture[-1] += 1
+
+    def finished(self) -> Finished:
+        """All rows so far."""
+        names = self._names.digest() if self._rows else b""
+        return Finished(
+            self._rows, self._errors, self._last, names, self._spelling, self._per_picture
+        )
 
 
 def record_path(partial: Path) -> Path:
@@ -134,7 +183,7 @@ class Names:
 
 
 def check_complete(path: str, finished: Finished, items: Iterable[Item]) -> None:
-    """Require that a complete file has a row for each of the items.
+    """Require that a complete file has the rows of each of the items.
 
     Raises:
         DataError: it has other rows, as those of another shard.
@@ -142,51 +191,92 @@ def check_complete(path: str, finished: Finished, items: Iterable[Item]) -> None
     names = Names()
     count = 0
     for item in items:
-        names.add(finished.spelling(item.name))
+        for _ in range(finished.rows_of(count) if count < finished.pictures else 1):
+            names.add(finished.spelling(item.name))
         count += 1
-    if count != finished.rows or (count and names.digest() != finished.names):
+    if count != finished.pictures or (count and names.digest() != finished.names):
         raise DataError(
-            f"{path} is complete, but for other images than these: it has {finished.rows:,} rows, "
-            f"and the sources have {count:,} images. Name another output, or delete it to start "
+            f"{path} is complete, but for other images than these: it has {finished.pictures:,} "
+            f"images, and the sources have {count:,}. Name another output, or delete it to start "
             "over."
         )
 
 
-def remaining(
-    items: Iterable[Item], finished: Finished, batch_size: int
-) -> tuple[Iterator[Item], int]:
-    """The items that are still to be run, and how many of them are finished already.
+class Rest(NamedTuple):
+    """What is left of a run.
 
-    It starts at a multiple of `batch_size`, so that every batch is as in an unbroken run, and every
-    row has the same bits.
+    Attributes:
+        items: the items that are still to be run, lazily.
+        repeated: how many rows of these are finished already; known when the first one is taken.
+    """
+
+    items: Iterator[Item]
+    repeated: Callable[[], int]
+
+
+def remaining(items: Iterable[Item], finished: Finished, items_at_once: int) -> Rest:
+    """The items that are still to be run, and how many rows of them are finished already.
+
+    It starts at a multiple of `items_at_once`, so that every batch is as in an unbroken run, and
+    every row has the same bits. Within a video it starts with the batch of the video's first frame,
+    because faces are followed from there.
 
     Raises:
         DataError: while iterating, if the items are not those that the finished rows are of.
     """
     if not finished.rows:
-        return iter(items), 0
-    whole = finished.rows // batch_size * batch_size
-    return _from(items, whole, finished), finished.rows - whole
+        return Rest(iter(items), lambda: 0)
+    skipped = _Skipped(items, finished, items_at_once)
+    return Rest(iter(skipped), lambda: finished.rows_from(skipped.count))
 
 
-def _from(items: Iterable[Item], whole: int, finished: Finished) -> Iterator[Item]:
-    seen = 0
-    names = Names()
-    for seen, item in enumerate(items, 1):
-        if seen <= finished.rows:
-            names.add(finished.spelling(item.name))
-        if seen == finished.rows and names.digest() != finished.names:
+class _Skipped:
+    """Iterates over the items that are not finished, and counts the others in `count`."""
+
+    def __init__(self, items: Iterable[Item], finished: Finished, items_at_once: int) -> None:
+        self.items, self.finished = items, finished
+        complete = finished.pictures - (finished.per_picture is not None)
+        self.items_at_once = items_at_once
+        self.whole = complete // items_at_once * items_at_once
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Item]:
+        finished = self.finished
+        names = Names()
+        seen = 0
+        started = False
+        batch: list[Item] = []
+        for seen, item in enumerate(self.items, 1):
+            if seen <= finished.pictures:
+                for _ in range(finished.rows_of(seen - 1)):
+                    names.add(finished.spelling(item.name))
+            if seen == finished.pictures and names.digest() != finished.names:
+                raise DataError(
+                    f"The sources have changed: image {seen:,} was {finished.last}, and would now "
+                    f"be {item.name} (or an earlier one differs). Delete the finished part to "
+                    "start over."
+                )
+            if not started:
+                if len(batch) == self.items_at_once:
+                    batch = []
+                started = seen > self.whole or self._is_unfinished_video(item)
+                self.count = seen - 1 - len(batch)
+                batch.append(item)
+                if started:
+                    yield from batch
+            else:
+                yield item
+        if seen < finished.pictures:
             raise DataError(
-                f"The sources have changed: row {seen:,} was {finished.last}, and would now be "
-                f"{item.name} (or an earlier row differs). Delete the finished part to start over."
+                f"The sources have changed: {finished.pictures:,} images are finished, but only "
+                f"{seen:,} are there. Delete the finished part to start over."
             )
-        if seen > whole:
-            yield item
-    if seen < finished.rows:
-        raise DataError(
-            f"The sources have changed: {finished.rows:,} rows are finished, but only {seen:,} "
-            "images are there. Delete the finished part to start over."
-        )
+
+    def _is_unfinished_video(self, item: Item) -> bool:
+        """Whether it is a frame of the video that the last finished row is of."""
+        if item.stream is None or self.finished.last is None:
+            return False
+        return self.finished.spelling(item.name) == self.finished.last
 
 
 def remove_record(partial: Path) -> None:

@@ -11,6 +11,7 @@ from fer_runtime._lazy import resolve
 from fer_runtime.errors import DataError
 
 if TYPE_CHECKING:
+    from fer_runtime.columns import Columns
     from fer_runtime.sinks.base import Sink
 
 STDOUT = "-"
@@ -53,7 +54,7 @@ def resumable_endings() -> list[str]:
 
 def open_sink(
     output: str,
-    labels: tuple[str, ...],
+    columns: Columns | tuple[str, ...],
     *,
     ending: str | None = None,
     top_k: int = 3,
@@ -64,7 +65,7 @@ def open_sink(
 
     Args:
         output: path of the file, or "-".
-        labels: the model's labels.
+        columns: the columns of the rows, or the model's labels where rows are whole images.
         ending: the format, where it is not that of the file's ending (required for "-").
         top_k: labels per image in text and JSON.
         run: what makes the rows comparable, in plain values; kept beside a partial file.
@@ -74,7 +75,7 @@ def open_sink(
         DataError: an unknown ending, or a file that cannot be opened (see `Sink`).
     """
     chosen = ending or ending_of(output)
-    return sink_of(chosen)(output, labels, top_k=top_k, run=run, resume=resume)
+    return sink_of(chosen)(output, columns, top_k=top_k, run=run, resume=resume)
 
 
 def require_new(output: str) -> None:

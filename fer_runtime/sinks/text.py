@@ -2,189 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
-import os
-import sys
-from abc import abstractmethod
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import BinaryIO, ClassVar, TextIO
+from typing import Any, ClassVar
 
-from fer_runtime.errors import DataError
-from fer_runtime.rows import Row, columns
-from fer_runtime.sinks.base import Sink
-from fer_runtime.sinks.resume import (
-    Finished,
-    Names,
-    check_record,
-    complete_record,
-    damaged,
-    lock,
-    refuse_to_lose,
-    remove_record,
-    write_record,
-)
-from fer_runtime.sinks.table import STDOUT
-
-Entry = tuple[str, str | None]
-"""What resuming reads of a row: its name, and its error or None."""
-
-
-class LinesSink(Sink):
-    """A sink whose file is text: a header perhaps, then one record per row."""
-
-    is_data: ClassVar[bool] = True
-    """Data is UTF-8 in every locale; text for a person is what the terminal can show."""
-    quoted: ClassVar[bool] = False
-    """Whether a record may contain line feeds in quotes."""
-
-    def open(self) -> None:
-        self.empty = True
-        if self.to_stdout:
-            self.stream = _standard_output(is_data=self.is_data)
-            started = False
-        else:
-            self.stream = self._open_partial()
-            try:
-                started = self._begin()
-            except DataError:
-                self.stream.close()
-                raise
-        with _explained(self.output):
-            if self.run is not None and not started:
-                write_record(self.partial, self.run)
-            self.begin(started)
-
-    def begin(self, started: bool) -> None:
-        """Prepare writing, and write a header unless the file has one already."""
-
-    @abstractmethod
-    def write_row(self, row: Row) -> None:
-        """Write one record to `self.stream`."""
-
-    @classmethod
-    def parse(cls, record: str, header: str) -> Entry:
-        """What resuming needs of a record; `header` is the first one where there is a header.
-
-        A format that is `resumable` overrides it.
-        """
-        raise DataError(f"{cls.__name__} has no `parse`, so its files cannot be resumed.")
-
-    @classmethod
-    def has_header(cls) -> bool:
-        """Whether the first record is a header."""
-        return False
-
-    @classmethod
-    def read_finished(cls, path: Path) -> Finished:
-        try:
-            with open(path, "rb") as stream:
-                return cls._scan(stream)[0]
-        except (ValueError, LookupError, TypeError, csv.Error) as error:
-            raise DataError(
-                f"{path} exists, but is not an output of fer-infer ({error})."
-            ) from None
-
-    @classmethod
-    def repair(cls, partial: Path) -> Finished:
-        """Cut a half-written last record off a partial file; returns what stays.
-
-        Constant memory. A header alone stays; less than a header is cut to nothing.
-
-        Raises:
-            DataError: the file cannot be read or written.
-        """
-        try:
-            with open(partial, "r+b") as stream:
-                finished, end = cls._scan(stream)
-                stream.truncate(end)
-        except OSError as error:
-            raise DataError(f"{partial} cannot be read: {error.strerror}") from None
-        except (ValueError, LookupError, TypeError, csv.Error) as error:
-            raise damaged(partial, f"a row in it is broken ({error})") from None
-        return finished
-
-    @classmethod
-    def _scan(cls, stream: BinaryIO) -> tuple[Finished, int]:
-        """The whole rows in a stream, and where they end."""
-        header: str | None = None if cls.has_header() else ""
-        rows, errors, end = 0, 0, 0
-        names = Names()
-        last = None
-        for record in _records(stream, quoted=cls.quoted):
-            end += len(record)
-            text = record.decode("utf-8", "surrogateescape")
-            if header is None:
-                header = text
-                continue
-            rows += 1
-            last, error = cls.parse(text, header)
-            errors += error is not None
-            names.add(last)
-        return Finished(rows, errors, last, names.digest() if rows else b""), end
-
-    def _open_partial(self) -> TextIO:
-        """The partial file, whatever is in it; names that are not UTF-8 keep their bytes."""
-        with _explained(self.output):
-            return open(
-                self.partial, "a", encoding="utf-8", errors="surrogateescape", newline="",
-                buffering=1 << 16,
-            )  # fmt: skip
-
-    def _begin(self) -> bool:
-        """Keep whole rows of the same run, if that is asked for; whether there is anything."""
-        lock(self.partial, self.stream.fileno())
-        if self.partial.stat().st_size == 0:
-            return False
-        if self.resume and self.resumable:
-            check_record(self.partial, self.run or {})
-            self.finished = self.repair(self.partial)
-        else:
-            refuse_to_lose(self.partial)
-            self.stream.truncate(0)
-        return self.partial.stat().st_size > 0
-
-    def write(self, rows: Iterable[Row]) -> None:
-        with _explained(self.output):
-            for row in rows:
-                self.empty = False
-                self.write_row(row)
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if self.to_stdout:
-            self._flush_stdout()
-            return
-        if kind is not None:
-            # What was finished stays in the partial file; the disk may be full, so do not insist.
-            with contextlib.suppress(OSError):
-                self.stream.close()
-            if self.empty and not self.finished.rows:
-                self.partial.unlink(missing_ok=True)
-                remove_record(self.partial)
-            return
-        with _explained(self.output):
-            with contextlib.closing(self.stream):
-                self.stream.flush()
-                os.fsync(self.stream.fileno())
-            os.replace(self.partial, self.output)
-            if self.run is not None:
-                complete_record(self.partial, keep=self.resume)
-
-    def _flush_stdout(self) -> None:
-        try:
-            with _explained(self.output):
-                self.stream.flush()
-        except (DataError, BrokenPipeError):
-            # Python flushes once more when it ends, and would complain about the same again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
-            raise
+from fer_runtime.columns import has_faces
+from fer_runtime.rows import Row
+from fer_runtime.sinks.lines import Entry, LinesSink
 
 
 class CsvSink(LinesSink):
-    """`path,label,probability,<one column per label>,error`; probabilities with six decimals."""
+    """`path,label,probability,<one column per label>,error`; probabilities with six decimals.
+
+    With faces, videos or columns that are kept, as `Columns` orders them; boxes have two decimals.
+    """
 
     resumable: ClassVar[bool] = True
     quoted: ClassVar[bool] = True
@@ -194,52 +25,111 @@ class CsvSink(LinesSink):
         # Until Python 3.13 csv leaves a carriage return unquoted, and readers take it for an end.
         self._quoting = csv.writer(self.stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
         if not started:
-            self._writer.writerow(columns(self.labels))
+            self._writer.writerow(self.columns.names)
         self._blank = [""] * (len(self.labels) + 2)
 
     def write_row(self, row: Row) -> None:
-        writer = self._quoting if "\r" in f"{row.name}{row.error}" else self._writer
-        if row.probabilities is None:
-            writer.writerow([row.name, *self._blank, row.error])
-            return
-        values = [f"{value:.6f}" for value in row.probabilities.tolist()]
-        writer.writerow([row.name, row.label, f"{row.probability:.6f}", *values, ""])
+        cells = [row.name, *self._blank, row.error]
+        if row.probabilities is not None:
+            values = [f"{value:.6f}" for value in row.probabilities.tolist()]
+            cells = [row.name, row.label, f"{row.probability:.6f}", *values, ""]
+        if not self.columns.plain:
+            cells = self._with_more(row, cells)
+            strange = "\r" in "".join(filter(None, cells))
+        else:
+            strange = "\r" in f"{row.name}{row.error}"
+        (self._quoting if strange else self._writer).writerow(cells)
+
+    def _with_more(self, row: Row, cells: list[str | None]) -> list[str | None]:
+        """The cells of a whole image, with those that this run has beside them."""
+        columns = self.columns
+        leading = [cell_of(row.extra.get(column.name)) for column in columns.leading]
+        kept = [cell_of(row.extra.get(column.name)) for column in columns.kept]
+        if not columns.faces:
+            return [cells[0], *leading, *cells[1:], *kept]
+        face = [""] * 6
+        if row.face is not None:
+            sides = [f"{side:.2f}" for side in row.face.box]
+            face = [str(row.number), *sides, f"{row.face.score:.4f}"]
+        return [cells[0], *leading, *face, *cells[1:], row.note or "", *kept]
 
     @classmethod
     def has_header(cls) -> bool:
         return True
 
     @classmethod
+    def are_faces(cls, record: str, header: str) -> bool:
+        return has_faces(next(csv.reader([header])))
+
+    @classmethod
     def parse(cls, record: str, header: str) -> Entry:
         names, values = next(csv.reader([header])), next(csv.reader([record]))
-        return values[names.index("path")], values[names.index("error")] or None
+        starts = values[names.index("face")] in ("", "1") if has_faces(names) else True
+        return Entry(values[names.index("path")], values[names.index("error")] or None, starts)
+
+
+def cell_of(value: Any) -> str:
+    """A value as text in a CSV file: nothing for None, JSON for lists and objects."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.9g}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)
 
 
 class JsonLinesSink(LinesSink):
-    """One object per line: path, label, probability, probabilities, top (best first), error."""
+    """One object per line: path, label, probability, probabilities, top (best first), error.
+
+    With faces also face, box, landmarks, score and note; frame, time and track of a video; and the
+    columns that are kept.
+    """
 
     resumable: ClassVar[bool] = True
 
     def write_row(self, row: Row) -> None:
-        entry: dict[str, object] = {"path": row.name, "error": row.error}
+        entry: dict[str, Any] = {"path": row.name}
+        for column in self.columns.leading:
+            entry[column.name] = row.extra.get(column.name)
+        if self.columns.faces:
+            entry.update(_face_entry(row))
         if row.probabilities is not None:
             best = row.prediction()
-            entry = {
-                "path": row.name,
-                "label": best.label,
-                "probability": round(best.probability, 6),
-                "probabilities": {k: round(v, 6) for k, v in best.probabilities.items()},
-                "top": [label for label, _ in best.top(self.top_k)],
-                "error": None,
-            }
+            entry["label"] = best.label
+            entry["probability"] = round(best.probability, 6)
+            entry["probabilities"] = {k: round(v, 6) for k, v in best.probabilities.items()}
+            entry["top"] = [label for label, _ in best.top(self.top_k)]
+        entry["error"] = row.error
+        if self.columns.faces:
+            entry["note"] = row.note
+        for name, column in zip(self.columns.kept_names, self.columns.kept, strict=True):
+            entry[name] = row.extra.get(column.name)
         # JSON is UTF-8: other bytes of a name are escaped, as Python's json reads them back.
-        self.stream.write(json.dumps(entry, ensure_ascii=not _is_utf8(row.name)) + "\n")
+        text = json.dumps(entry, ensure_ascii=not _is_utf8(row.name), default=str)
+        self.stream.write(text + "\n")
+
+    @classmethod
+    def are_faces(cls, record: str, header: str) -> bool:
+        return bool({"face", "box"} <= json.loads(record).keys())
 
     @classmethod
     def parse(cls, record: str, header: str) -> Entry:
         entry = json.loads(record)
         error = entry["error"]
-        return str(entry["path"]), None if error is None else str(error)
+        starts = "box" not in entry or entry.get("face") in (None, 1)
+        return Entry(str(entry["path"]), None if error is None else str(error), starts)
+
+
+def _face_entry(row: Row) -> dict[str, Any]:
+    if row.face is None:
+        return {"face": None, "box": None, "landmarks": None, "score": None}
+    return {
+        "face": row.number,
+        "box": [round(side, 2) for side in row.face.box],
+        "landmarks": [[round(x, 2), round(y, 2)] for x, y in row.face.landmarks],
+        "score": round(row.face.score, 4),
+    }
 
 
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
@@ -254,23 +144,23 @@ class TextSink(LinesSink):
 
     def write_row(self, row: Row) -> None:
         if row.probabilities is None:
-            text = f"ERROR {row.error}"
+            text = row.note or f"ERROR {row.error}"
         else:
             top = row.prediction().top(self.top_k)
             text = ", ".join(f"{label} {value:.1%}" for label, value in top)
-        self.stream.write(f"{row.name}: {text}".translate(CONTROLS) + "\n")
+        self.stream.write(f"{row.name}{_where(row)}: {text}".translate(CONTROLS) + "\n")
 
 
-def _records(stream: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
-    """Whole records: up to a line feed; in CSV up to one outside quotes."""
-    parts: list[bytes] = []
-    quotes = 0
-    for line in stream:
-        parts.append(line)
-        quotes += line.count(b'"')
-        if line.endswith(b"\n") and (not quoted or quotes % 2 == 0):
-            yield b"".join(parts)
-            parts, quotes = [], 0
+def _where(row: Row) -> str:
+    """Which moment of a video, and which face of a picture: " at 1.40 s, face 2"."""
+    parts = []
+    if row.extra.get("time") is not None:
+        parts.append(f"at {row.extra['time']:.2f} s")
+    if row.extra.get("track") is not None:
+        parts.append(f"track {row.extra['track']}")
+    elif row.number is not None:
+        parts.append(f"face {row.number}")
+    return " " + ", ".join(parts) if parts else ""
 
 
 def _is_utf8(name: str) -> bool:
@@ -279,27 +169,3 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _standard_output(*, is_data: bool) -> TextIO:
-    """stdout; data is UTF-8 in every locale, and text for a person what the terminal can show."""
-    stream = sys.stdout
-    if not isinstance(stream, io.TextIOWrapper):
-        raise DataError("There is no standard output; name a file with --output.")
-    if is_data or stream.encoding.lower() in ("utf-8", "utf8"):
-        stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-    else:
-        stream.reconfigure(errors="backslashreplace")
-    return stream
-
-
-@contextlib.contextmanager
-def _explained(output: str) -> Iterator[None]:
-    """Turns OSError into a DataError that names the output; a closed pipe passes through."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        where = "standard output" if output == STDOUT else output
-        raise DataError(f"{where} cannot be written: {error.strerror or error}") from None

@@ -81,16 +81,17 @@ def finished(*names: str) -> Finished:
 
 def test_what_remains_begins_with_a_whole_batch() -> None:
     items = [Item(f"{index}", "") for index in range(10)]
-    rest, repeated = remaining(items, finished(*"012345"), 4)
-    assert [item.name for item in rest] == ["4", "5", "6", "7", "8", "9"] and repeated == 2
-    rest, repeated = remaining(items, Finished(), 4)
-    assert len(list(rest)) == 10 and repeated == 0
-    with pytest.raises(DataError, match="row 6 was x, and would now be 5"):
-        list(remaining(items, finished(*"01234x"), 4)[0])
-    with pytest.raises(DataError, match="or an earlier row differs"):
-        list(remaining(items, finished(*"0x2345"), 4)[0])
-    with pytest.raises(DataError, match="12 rows are finished, but only 10 images are there"):
-        list(remaining(items, finished(*map(str, range(12))), 4)[0])
+    rest = remaining(items, finished(*"012345"), 4)
+    assert [item.name for item in rest.items] == ["4", "5", "6", "7", "8", "9"]
+    assert rest.repeated() == 2
+    rest = remaining(items, Finished(), 4)
+    assert len(list(rest.items)) == 10 and rest.repeated() == 0
+    with pytest.raises(DataError, match="image 6 was x, and would now be 5"):
+        list(remaining(items, finished(*"01234x"), 4).items)
+    with pytest.raises(DataError, match="or an earlier one differs"):
+        list(remaining(items, finished(*"0x2345"), 4).items)
+    with pytest.raises(DataError, match="12 images are finished, but only 10 are there"):
+        list(remaining(items, finished(*map(str, range(12))), 4).items)
 
 
 def test_an_unfinished_run_is_not_lost_to_a_new_one(tmp_path: Path) -> None:
@@ -270,7 +271,7 @@ def test_sources_that_changed_are_refused(tmp_path: Path, folder: Path, tiny_mod
     process = start(*common, "--resume")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 6
-    assert f"row 100 was {first}".encode() in err
+    assert f"image 100 was {first}".encode() in err
     assert partial.read_bytes() == b"".join(lines[:100])
 
 

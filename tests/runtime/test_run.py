@@ -16,9 +16,10 @@ import pytest
 from PIL import Image
 
 from fer_runtime import Classifier, infer
+from fer_runtime.columns import columns
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.evaluation import Evaluation, Summary
-from fer_runtime.rows import Row, columns
+from fer_runtime.rows import Row
 from fer_runtime.run import Run
 from fer_runtime.sources import Sources
 

@@ -1,0 +1,1 @@
+"""What is done to a batch of items: whole images are classified, or the faces in them are."""

@@ -1,0 +1,83 @@
+"""Whole images: each one is the model's input, and gives one row."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+from fer_runtime import images
+from fer_runtime.errors import ImageError
+from fer_runtime.items import Item
+from fer_runtime.rows import Row, top1
+from fer_runtime.stages.base import Stage, source_of
+
+QUICK_DECODE = 100e-6
+"""Seconds an image below which one worker decodes at a time: so small a task is mostly Python, and
+threads that pass the interpreter's lock back and forth decode no more than one of them alone does
+(48 x 48 JPEGs; `python -m fer_bench.pipeline` prints both)."""
+
+
+class WholeImages(Stage):
+    """Decodes a batch into this thread's buffer and runs the session on it.
+
+    Args and errors are those of `Stage`.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._decoding = threading.Lock()
+        self._decode_seconds = math.inf
+
+    def rows(self, batch: list[Item]) -> list[Row]:
+        if not batch:
+            return []
+        buffer = self.buffer()
+        with self._decoding if self._decode_seconds < QUICK_DECODE else nullcontext():
+            started = time.perf_counter()
+            errors = self._decode(batch, buffer)
+            self._decode_seconds = (time.perf_counter() - started) / len(batch)
+        probabilities = self.infer(buffer, errors.count(None))
+        predicted = iter(zip(probabilities, top1(probabilities).tolist(), strict=True))
+        rows = []
+        for item, error in zip(batch, errors, strict=True):
+            values, best = next(predicted) if error is None else (None, None)
+            rows.append(self.row(item, values, error, best))
+        if self.thumbnails:
+            self._add_thumbnails(batch, rows)
+        return rows
+
+    def shrunk(self, item: Item) -> Item:
+        return replace(item, content=self._pixels(item).transpose(1, 2, 0))
+
+    def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
+        """Fill the buffer from its start; what is wrong with each item, None for those in it."""
+        errors: list[str | None] = []
+        filled = 0
+        for item in batch:
+            try:
+                buffer[filled] = self._pixels(item)
+            except ImageError as error:
+                errors.append(str(error))
+            else:
+                errors.append(None)
+                filled += 1
+        return errors
+
+    def _pixels(self, item: Item) -> images.Pixels:
+        return images.load(source_of(item), self.session.spec.input, max_pixels=self.max_pixels)
+
+    def _add_thumbnails(self, batch: list[Item], rows: list[Row]) -> None:
+        """Decode once more, in colour, for the rows that have a prediction."""
+        from fer_runtime.images.pictures import load_picture
+        from fer_runtime.images.thumbnails import SIDE, thumbnail
+
+        for item, row in zip(batch, rows, strict=True):
+            if row.error is None:
+                picture = load_picture(
+                    source_of(item), long_side=2 * SIDE, max_pixels=self.max_pixels
+                )
+                row.thumbnail = thumbnail(picture.pixels, None)
