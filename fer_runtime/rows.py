@@ -109,16 +109,20 @@ class Row(Mapping[str, Any]):
         return (None,) * 5 if self.face is None else (*self.face.box, self.face.score)
 
     def __getitem__(self, column: str) -> Any:
+        return self.value_in(self.columns, column)
+
+    def value_in(self, columns: Columns, column: str) -> Any:
+        """The value of a column of the given columns; raises KeyError for another one."""
         if column == "path":
             return self.name
         if column in ("label", "probability", "error"):
             return getattr(self, column)
-        place = self.columns.label_places.get(column)
+        place = columns.label_places.get(column)
         if place is not None:
             return None if self.probabilities is None else float(self.probabilities[place])
-        if self.columns.faces and column in _FACE_NAMES:
+        if columns.faces and column in _FACE_NAMES:
             return (self.number, *self.box, self.note)[_FACE_NAMES.index(column)]
-        return self.extra.get(self.columns.keys[column])
+        return self.extra.get(columns.keys[column])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns.names)

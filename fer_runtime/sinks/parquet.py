@@ -102,7 +102,7 @@ class ParquetSink(Sink):
         import pyarrow
 
         columns: dict[str, list[Any]] = {
-            name: [row[name] for row in rows] for name in self.columns.names
+            name: [row.value_in(self.columns, name) for row in rows] for name in self.columns.names
         }
         columns["path"] = [_utf8(row.name) for row in rows]
         return pyarrow.table(
