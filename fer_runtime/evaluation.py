@@ -23,7 +23,8 @@ class Evaluation:
 
     The label of an image is that of its source where the source knows it (FER2013's CSV), else the
     innermost of its folders that is named after a label, in a tar shard too. Images without either
-    are counted and left out.
+    are counted and left out. Of a picture with several faces the largest one counts; a picture
+    without a face is counted and left out.
 
     >>> evaluation = Evaluation(("happy", "sad"))
     >>> evaluation.add([Row("happy/a.jpg", ("happy", "sad"), np.array([0.9, 0.1], np.float32))])
@@ -43,7 +44,7 @@ class Evaluation:
         exclude_duplicates_of: str | os.PathLike[str] | None = None,
     ) -> None:
         self.labels = tuple(labels)
-        self.errors = self.unlabelled = self.duplicates = 0
+        self.errors = self.unlabelled = self.duplicates = self.faceless = 0
         self._places = {label: place for place, label in enumerate(self.labels)}
         self._targets = array("i")
         self._probabilities = array("f")
@@ -52,6 +53,11 @@ class Evaluation:
     def add(self, rows: Iterable[Row]) -> None:
         """Take rows in."""
         for row in rows:
+            if row.note is not None:
+                self.faceless += 1
+                continue
+            if not row.starts_picture:
+                continue
             if row.probabilities is None:
                 self.errors += 1
                 continue
@@ -80,6 +86,7 @@ class Evaluation:
             "intervals_95": metrics.intervals(probabilities, targets, self.labels),
             "confusion": matrix.tolist(),
             "errors": self.errors,
+            "without_a_face": self.faceless,
             "unlabelled": self.unlabelled,
             "duplicates_excluded": self.duplicates,
         }
@@ -96,6 +103,7 @@ class Evaluation:
             f"{count:,} {what}"
             for count, what in (
                 (self.errors, "could not be read"),
+                (self.faceless, "without a face"),
                 (self.unlabelled, "without a label skipped"),
                 (self.duplicates, "duplicates excluded"),
             )

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,10 +23,11 @@ from fer_runtime.cli.console import (
     run_app,
     say,
 )
-from fer_runtime.cli.options import choice, expand, option
+from fer_runtime.cli.infer_options import FaceFlags, OutputOptions, ReadFlags
+from fer_runtime.cli.infer_words import last_line, photograph_hint
+from fer_runtime.cli.options import choice, expand
 from fer_runtime.errors import DataError
 from fer_runtime.providers.table import choices as provider_choices
-from fer_runtime.sinks.table import SINKS
 from fer_runtime.sources.table import SOURCES
 
 if TYPE_CHECKING:
@@ -38,38 +38,6 @@ if TYPE_CHECKING:
 ERROR_ROWS = 3
 
 app = make_app()
-
-
-@dataclass(eq=False, repr=False)  # each generated method costs a cold start
-class OutputOptions:
-    """Where rows go, and what is printed about them."""
-
-    output: str | None = option(
-        None, f"FILE ending in {', '.join(SINKS)}; - is CSV on stdout.", "--output", "-o"
-    )
-    as_json: bool = option(
-        False, "JSON Lines on stdout (a file's format is its ending's).", "--json"
-    )
-    top_k: int = option(3, "Labels shown per image in text and JSON.", min=1)
-    on_error: str = option(
-        "row", "An unreadable image is a row with an error, or ends the run.",
-        choices=("row", "fail"),
-    )  # fmt: skip
-    resume: bool = option(
-        False, "Continue FILE.partial after a crash or Ctrl-C: same sources and options.",
-        "--resume",
-    )  # fmt: skip
-    overwrite: bool = option(False, "Replace FILE if it exists.", "--overwrite")
-    shard: str = option("1/1", "2/8: every 8th image from the 2nd on, for job arrays.")
-    evaluate: bool = option(
-        False, "The folders (or FER2013's column emotion) are the true labels: print accuracy, "
-        "macro-F1, recalls, confusion.", "--evaluate",
-    )  # fmt: skip
-    exclude_duplicates_of: Path | None = option(
-        None, "With --evaluate: leave out images whose bytes are in this folder, such as the "
-        "training images.",
-    )  # fmt: skip
-    summary: bool = option(False, "Print how often each label was predicted.", "--summary")
 
 
 @app.command(no_args_is_help=True, epilog=EXIT_HELP)
@@ -84,6 +52,8 @@ def fer_infer(
         ),
     ],
     writing: OutputOptions,
+    finding: FaceFlags,
+    reading: ReadFlags,
     model: Annotated[
         str | None,
         typer.Option(
@@ -118,20 +88,24 @@ def fer_infer(
     from fer_runtime.spec import ModelSpec
 
     _check(writing, [*sources, model, spec])
+    check_faces(finding, sources)
     run = Run(
         _sources(sources, writing.shard),
         writing.output or "-",
         model=model, spec=ModelSpec.read(spec) if spec else None, provider=provider,
         threads=threads, batch_size=batch_size, max_pixels=max_pixels,
         on_error=writing.on_error, ending=_ending(writing), top_k=writing.top_k,
-        resume=writing.resume, overwrite=writing.overwrite,
+        resume=writing.resume, overwrite=writing.overwrite, faces=face_options(finding),
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:
         _end_complete(run)
     say(f"model {session.path} on {session.provider_reason}")
     result = _execute(run, writing)
-    say(_last_line(result))
+    hint = photograph_hint(*run.photographs(), run.classifier.spec.input)
+    if hint:
+        say(hint)
+    say(last_line(result))
     raise typer.Exit(ERROR_ROWS if result.errors or result.finished_errors else 0)
 
 
@@ -167,6 +141,29 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
         raise typer.BadParameter(
             "--evaluate and --summary look at every row; omit them.", param_hint="--resume"
         )
+
+
+def check_faces(finding: FaceFlags, sources: list[str]) -> None:
+    """Refuse options of faces without --faces."""
+    if finding.faces:
+        return
+    for name in ("detect_size", "min_face", "face_score", "smooth", "annotate"):
+        if getattr(finding, name) is not None:
+            raise typer.BadParameter("it needs --faces.", param_hint=f"--{name.replace('_', '-')}")
+
+
+def face_options(finding: FaceFlags) -> Any:
+    """The FaceOptions of a run; False without --faces."""
+    if not finding.faces:
+        return False
+    from fer_runtime.faces.options import FaceOptions
+
+    given: dict[str, Any] = {
+        "detect_size": finding.detect_size,
+        "min_face": finding.min_face,
+        "min_score": finding.face_score,
+    }
+    return FaceOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def _sources(sources: list[str], shard: str) -> Any:
@@ -224,19 +221,6 @@ def _end_complete(run: Run) -> None:
     rows = f", with {count(errors, 'error row')}" if errors else ""
     say(f"{run.output} is complete{rows}; there is nothing to resume")
     raise typer.Exit(ERROR_ROWS if errors else 0)
-
-
-def _last_line(result: RunResult) -> str:
-    parts = [
-        f"{count(result.rows, 'image')} in {result.seconds:.2f} s "
-        f"({result.images_per_second:,.0f} images/s) on {result.provider}",
-        f"{result.errors:,} with an error" if result.errors else "",
-        f"{count(result.skipped, 'other file')} skipped" if result.skipped else "",
-        f"{result.finished_rows:,} finished before" if result.finished_rows else "",
-        f"{result.finished_errors:,} of these with an error" if result.finished_errors else "",
-    ]
-    line = ", ".join(part for part in parts if part)
-    return line if result.output == "-" else f"{line} -> {result.output}"
 
 
 @contextmanager

@@ -294,5 +294,5 @@ def test_killed_before_the_rename_there_is_nothing_left_to_run(
     process = start(*common, "-o", tmp_path / "p.csv", "--resume")
     _, err = process.communicate(timeout=60)
     assert process.returncode == 3, "the finished rows have errors"
-    assert b"0 images in" in err and b"900 finished before, 90 of these with an error" in err
+    assert b"0 images in" in err and b"900 rows finished before, 90 of these with an error" in err
     assert (tmp_path / "p.csv").read_bytes() == content and not partial.exists()
