@@ -110,14 +110,13 @@ class Photograph:
         """The picture with a longer side of about so many pixels; None for all of it."""
         longest = max(self.height, self.width)
         wanted = min(longest, long_side or longest)
-        whole = self._decoded(wanted) if self._whole is None else self._whole
-        pixels = whole
-        if max(whole.shape) > MUCH * wanted:
-            pixels = _reduced(whole, wanted / max(whole.shape))
-        return Picture(pixels, max(pixels.shape) / longest, self.height, self.width)
+        pixels, scale = (self._whole, 1.0) if self._whole is not None else self._decoded(wanted)
+        if longest * scale > MUCH * wanted:
+            pixels, scale = _reduced(pixels, wanted / (longest * scale)), wanted / longest
+        return Picture(pixels, scale, self.height, self.width)
 
-    def _decoded(self, wanted: float) -> Pixels:
-        """The JPEG at the smallest DCT scale that is about as large as wanted."""
+    def _decoded(self, wanted: float) -> tuple[Pixels, float]:
+        """The JPEG at the smallest DCT scale that is about as large as wanted, and that scale."""
         height, width = self._stored
         least = ABOUT * wanted if wanted < max(height, width) else wanted
         eighths = min(8, math.ceil(least * 8 / max(height, width)))
@@ -130,7 +129,7 @@ class Photograph:
             )
         except ValueError as error:
             raise ImageError(f"broken JPEG: {error}") from None
-        return exif.upright(pixels, self._orientation)
+        return exif.upright(pixels, self._orientation), eighths / 8
 
 
 def _reduced(pixels: Pixels, scale: float) -> Pixels:
