@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         ProviderError,
         TrainingError,
     )
+    from fer_runtime.faces.detector import FaceDetector
+    from fer_runtime.faces.face import Face
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Prediction, Row
     from fer_runtime.run import infer
@@ -43,6 +45,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __all__ = [
     "Classifier",
     "DataError",
+    "Face",
+    "FaceDetector",
     "FerError",
     "ImageError",
     "InputSpec",
@@ -65,6 +69,8 @@ __getattr__ = lazy_attributes(
     __name__,
     {
         "Classifier": "fer_runtime.classifier",
+        "Face": "fer_runtime.faces.face",
+        "FaceDetector": "fer_runtime.faces.detector",
         "Prediction": "fer_runtime.rows",
         "Pipeline": "fer_runtime.pipeline",
         "Row": "fer_runtime.rows",

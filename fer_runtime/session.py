@@ -1,4 +1,7 @@
-"""The only InferenceSession of the project: a model file and its spec, opened and checked."""
+"""The only InferenceSession of the project: a model file and its spec, opened and checked.
+
+`open_graph` makes it; a classifier's `Session` and the face detector are opened by it.
+"""
 
 from __future__ import annotations
 
@@ -85,11 +88,9 @@ class Session:
             ProviderError: the provider cannot run here.
         """
         model = Path(path)
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads={threads}; it must be at least 1")
-        _refuse_other_kinds(model)
-        threads = threads or usable_threads()
-        opened = _open(model, provider, threads)
+        threads = checked_threads(threads)
+        opened = open_graph(model, provider=provider, threads=threads)
+        _refuse_detector(opened.session, model)
         settled = _settled_spec(opened.session, model, spec)
         _check_signature(opened.session, settled, model)
         session = cls(opened, settled, model, threads)
@@ -163,7 +164,26 @@ def softmax(logits: npt.NDArray[Any], temperature: float = 1.0) -> Floats:
     return probabilities
 
 
-def _open(model: Path, provider: str, threads: int) -> providers.Opened:
+def checked_threads(threads: int | None) -> int:
+    """CPU threads of one call; by default the cores that this process may use.
+
+    Raises:
+        ValueError: below 1.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads={threads}; it must be at least 1")
+    return threads or usable_threads()
+
+
+def open_graph(model: Path, *, provider: str, threads: int) -> providers.Opened:
+    """A session of an ONNX file of any kind, on a provider that was checked, as `Session.open`.
+
+    Raises:
+        ModelFileError: missing, broken or not ONNX.
+        ProviderError: the provider cannot run here.
+    """
+    _refuse_other_kinds(model)
+
     def create(names: list[tuple[str, dict[str, str]]], entries: dict[str, str]) -> Any:
         import onnxruntime
 
@@ -221,6 +241,15 @@ def _refuse_other_kinds(model: Path) -> None:
         )
     if start.lstrip()[:1] == b"<":
         raise ModelFileError(f"{model} is a web page, not ONNX; the download failed.")
+
+
+def _refuse_detector(session: Any, model: Path) -> None:
+    """A face detector is in the same folder as the shipped classifiers."""
+    if {"cls_8", "obj_8", "bbox_8", "kps_8"} <= {output.name for output in session.get_outputs()}:
+        raise ModelFileError(
+            f"{model} is a face detector, not a classifier: it finds faces and has no labels. "
+            "Pass a classifier, such as compact_cnn; to find faces first, add --faces."
+        )
 
 
 def _settled_spec(session: Any, model: Path, given: ModelSpec | None) -> ModelSpec:

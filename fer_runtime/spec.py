@@ -9,14 +9,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from fer_runtime.errors import ModelSpecError
+from fer_runtime.face_crop import FaceCrop
+from fer_runtime.spec_values import (
+    check_choice,
+    check_integer,
+    check_keys,
+    check_mapping,
+    check_text,
+    number,
+    numbers,
+    plain,
+)
 
-SCHEMA_VERSION = 2
-"""Written into every spec. Version 1, which is read too, had no `resize_to`."""
+SCHEMA_VERSION = 3
+"""Written into every spec. Older ones are read too: version 1 had no `resize_to`, and up to version
+2 there was a `crop_margin` instead of `face_crop` (see `FaceCrop.from_margin`)."""
 METADATA_KEY = "fer_runtime.spec"
 """The key of the spec's JSON in ONNX `metadata_props`."""
 EXTRA_FILE = "spec.json"
@@ -46,7 +58,8 @@ class InputSpec:
     takes (height, width). The pixels are then torchvision's own, bit for bit (which costs a JPEG
     its decode at a reduced scale).
 
-    `crop_margin` is the border around a detected face, as a fraction of its size.
+    `face_crop` is the square around a face that training saw: what to cut out of a picture in which
+    a face was detected, before all of the above.
 
     Example:
         `transforms.Compose([Resize(256), CenterCrop(224), ToTensor()])` is
@@ -68,23 +81,23 @@ class InputSpec:
     value_range: tuple[float, float] = (0.0, 255.0)
     resize_mode: ResizeMode = "stretch"
     interpolation: Interpolation = "bilinear"
-    crop_margin: float = 0.0
     resize_to: int | tuple[int, int] | None = None
+    face_crop: FaceCrop = field(default_factory=FaceCrop)
 
     def __post_init__(self) -> None:
         for key in ("height", "width"):
-            _check_integer(f"input.{key}", getattr(self, key), 1, 16384)
-        _check_integer("input.channels", self.channels, 1, 3)
+            check_integer(f"input.{key}", getattr(self, key), 1, 16384)
+        check_integer("input.channels", self.channels, 1, 3)
         if self.channels == 2:
             raise ModelSpecError(f"input.channels is {self.channels!r}; it must be 1 or 3.")
-        _check_text("input.name", self.name)
-        _check_choice("input.layout", self.layout, Layout)
-        _check_choice("input.dtype", self.dtype, Dtype)
-        _check_choice("input.resize_mode", self.resize_mode, ResizeMode)
-        _check_choice("input.interpolation", self.interpolation, Interpolation)
+        check_text("input.name", self.name)
+        check_choice("input.layout", self.layout, Layout)
+        check_choice("input.dtype", self.dtype, Dtype)
+        check_choice("input.resize_mode", self.resize_mode, ResizeMode)
+        check_choice("input.interpolation", self.interpolation, Interpolation)
         for key in ("mean", "std"):
             self._check_per_channel(key)
-        low, high = _numbers("input.value_range", self.value_range, 2)
+        low, high = numbers("input.value_range", self.value_range, 2)
         object.__setattr__(self, "value_range", (low, high))
         if low >= high:
             raise ModelSpecError(f"input.value_range is {self.value_range}; low must be < high.")
@@ -92,9 +105,8 @@ class InputSpec:
             raise ModelSpecError(
                 f"input.value_range is {self.value_range}; a uint8 input takes (0, 255)."
             )
-        margin = _number("input.crop_margin", self.crop_margin)
-        if not 0 <= margin <= 2:
-            raise ModelSpecError(f"input.crop_margin is {margin}; it must be from 0 to 2.")
+        if not isinstance(self.face_crop, FaceCrop):
+            raise ModelSpecError(f"input.face_crop is {self.face_crop!r}; it must be a FaceCrop.")
         self._check_resize_to()
 
     def _check_resize_to(self) -> None:
@@ -105,7 +117,7 @@ class InputSpec:
                     f'input.resize_to is {given!r}; resize_mode "{mode}" needs the pixels of the '
                     f"{mode} side, as 256."
                 )
-            _check_integer("input.resize_to", given, 1, 16384)
+            check_integer("input.resize_to", given, 1, 16384)
         elif mode == "stretch" and given is not None:
             if not isinstance(given, list | tuple) or len(given) != 2:
                 raise ModelSpecError(
@@ -113,7 +125,7 @@ class InputSpec:
                     'To keep the aspect ratio, choose "short" or "long".'
                 )
             for side in given:
-                _check_integer("input.resize_to", side, 1, 16384)
+                check_integer("input.resize_to", side, 1, 16384)
             object.__setattr__(self, "resize_to", tuple(given))
         elif given is not None:
             raise ModelSpecError(
@@ -128,7 +140,7 @@ class InputSpec:
                 f"input.{key} has {len(given)} values, but the input has {self.channels} "
                 f"channel{'s' if self.channels > 1 else ''}; give one value per channel."
             )
-        values = _numbers(f"input.{key}", given, self.channels)
+        values = numbers(f"input.{key}", given, self.channels)
         if key == "std" and min(values) <= 0:
             raise ModelSpecError(f"input.std is {values}; every value must be above 0.")
         object.__setattr__(self, key, values)
@@ -158,9 +170,9 @@ class Provenance:
     def __post_init__(self) -> None:
         for key in ("weights_sha256", "dataset", "dataset_sha256", "created"):
             if getattr(self, key) is not None:
-                _check_text(f"provenance.{key}", getattr(self, key))
+                check_text(f"provenance.{key}", getattr(self, key))
         for key in ("recipe", "metrics", "versions"):
-            object.__setattr__(self, key, _plain(f"provenance.{key}", getattr(self, key)))
+            object.__setattr__(self, key, plain(f"provenance.{key}", getattr(self, key)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,20 +200,20 @@ class ModelSpec:
             raise ModelSpecError(f"labels is {self.labels!r}; it must be a list of names.")
         object.__setattr__(self, "labels", tuple(self.labels))
         for label in self.labels:
-            _check_text("labels", label)
+            check_text("labels", label)
         if len(self.labels) < 2:
             raise ModelSpecError(f"labels is {list(self.labels)}; a classifier needs at least 2.")
         twice = sorted({label for label in self.labels if self.labels.count(label) > 1})
         if twice:
             raise ModelSpecError(f"labels names {', '.join(twice)} more than once.")
         if self.architecture is not None:
-            _check_text("architecture", self.architecture)
-        arguments = _plain("architecture_args", self.architecture_args)
+            check_text("architecture", self.architecture)
+        arguments = plain("architecture_args", self.architecture_args)
         object.__setattr__(self, "architecture_args", arguments)
-        if not 0 < _number("temperature", self.temperature) < math.inf:
+        if not 0 < number("temperature", self.temperature) < math.inf:
             raise ModelSpecError(f"temperature is {self.temperature}; it must be above 0.")
         if self.parity is not None:
-            object.__setattr__(self, "parity", _plain("parity", self.parity))
+            object.__setattr__(self, "parity", plain("parity", self.parity))
 
     def replace(self, **changes: Any) -> ModelSpec:
         """A copy with some fields changed, checked like a new one."""
@@ -237,12 +249,17 @@ class ModelSpec:
                 f"The spec has schema_version {version!r}; this version of fer-runtime reads up to "
                 f"{SCHEMA_VERSION}. Upgrade fer-runtime, or export the model again."
             )
-        _check_keys(cls, rest, "")
+        check_keys(cls, rest, "")
         for key, kind in (("input", InputSpec), ("provenance", Provenance)):
             if key in rest:
-                _check_mapping(key, rest[key])
-                _check_keys(kind, rest[key], f"{key}.")
-                rest[key] = kind(**rest[key])
+                check_mapping(key, rest[key])
+                given = dict(rest[key])
+                if key == "input" and version < 3:
+                    _replace_crop_margin(given, version)
+                check_keys(kind, given, f"{key}.")
+                if key == "input" and "face_crop" in given:
+                    given["face_crop"] = FaceCrop.from_dict(given["face_crop"])
+                rest[key] = kind(**given)
         return cls(**rest)
 
     @classmethod
@@ -265,68 +282,12 @@ class ModelSpec:
             raise ModelSpecError(f"{path}: {error}") from None
 
 
-def _check_keys(kind: type, given: Mapping[str, Any], prefix: str) -> None:
-    """All fields that carry no default must be there, and nothing else than fields."""
-    known = {entry.name: entry for entry in fields(kind)}
-    unknown = sorted(set(given) - set(known))
-    if unknown:
+def _replace_crop_margin(given: dict[str, Any], version: int) -> None:
+    """Give the input of an older schema the `face_crop` that its `crop_margin` becomes."""
+    if "face_crop" in given:
         raise ModelSpecError(
-            f"Unknown key {prefix}{unknown[0]} in the spec; known here: {', '.join(known)}."
+            f"Unknown key input.face_crop in a spec of schema_version {version}; it came with "
+            f"version 3, so write {SCHEMA_VERSION} there."
         )
-    required = {"labels", "input", "height", "width", "channels", "mean", "std"}
-    missing = [name for name in known if name in required and name not in given]
-    if missing:
-        raise ModelSpecError(f"The spec lacks the key {prefix}{missing[0]}.")
-
-
-def _check_integer(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise ModelSpecError(f"{name} is {value!r}; it must be a whole number, {low} to {high}.")
-
-
-def _check_text(name: str, value: object) -> None:
-    if not isinstance(value, str) or not value.strip():
-        raise ModelSpecError(f"{name} is {value!r}; it must be a text that is not empty.")
-
-
-def _check_mapping(name: str, value: object) -> None:
-    if not isinstance(value, Mapping):
-        raise ModelSpecError(f"{name} is {value!r}; it must be an object with named values.")
-
-
-def _plain(name: str, value: object) -> dict[str, Any]:
-    """A copy as JSON keeps it, so that nobody who holds the original can change the spec."""
-    _check_mapping(name, value)
-    try:
-        plain = json.loads(json.dumps(value, allow_nan=False, default=_mapping_as_dict))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ModelSpecError(f"{name} holds a value that JSON cannot: {error}") from None
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _mapping_as_dict(value: object) -> dict[Any, Any]:
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} {value!r}")
-
-
-def _check_choice(name: str, value: object, allowed: Any) -> None:
-    if value not in get_args(allowed):
-        raise ModelSpecError(f"{name} is {value!r}; allowed: {', '.join(get_args(allowed))}.")
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        number = float(value) if isinstance(value, int | float) else math.nan
-    except OverflowError:
-        number = math.inf
-    if isinstance(value, bool) or not math.isfinite(number):
-        raise ModelSpecError(f"{name} is {value!r}; it must be a finite number.")
-    return number
-
-
-def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or len(value) != count:
-        raise ModelSpecError(f"{name} is {value!r}; it must be a list of {count} numbers.")
-    return tuple(_number(name, entry) for entry in value)
+    if "crop_margin" in given:
+        given["face_crop"] = asdict(FaceCrop.from_margin(given.pop("crop_margin")))

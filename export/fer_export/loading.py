@@ -17,6 +17,7 @@ from torch import nn
 
 from fer_export import preprocessing, weights
 from fer_runtime.errors import DataError, ModelFileError, ModelSpecError
+from fer_runtime.face_crop import FaceCrop
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from fer_train import checkpoint as checkpoints
 from fer_train import models
@@ -40,6 +41,7 @@ class ModelDescription:
         resize_mode: as in `InputSpec`; None is its default.
         interpolation: as in `InputSpec`; None is its default.
         resize_to: as in `InputSpec`.
+        face_crop: as in `InputSpec`; None is its default.
         preset: the preprocessing preset that some of these were taken from.
         state_key: the entry of the file that contains the weights, where it has several.
         trust_pickle: open a pickled module, which executes code in the file.
@@ -55,6 +57,7 @@ class ModelDescription:
     resize_mode: str | None = None
     interpolation: str | None = None
     resize_to: int | tuple[int, int] | None = None
+    face_crop: FaceCrop | None = None
     preset: str | None = None
     state_key: str | None = None
     trust_pickle: bool = False
@@ -96,6 +99,7 @@ class ModelDescription:
             "--resize-mode": None if self.preset else self.resize_mode,
             "--interpolation": None if self.preset else self.interpolation,
             "--resize-to": None if self.preset else self.resize_to,
+            "--face-crop": self.face_crop,
             "--state-key": self.state_key,
         }
         return [name for name, value in values.items() if value]

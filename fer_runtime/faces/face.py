@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Face(NamedTuple):
-    """Where a face is, in pixels of the upright picture. A pixel's middle is at a whole number.
+    """Where a face is, in pixels of the upright picture.
 
     >>> face = Face((10.0, 20.0, 50.0, 80.0), ((24.0, 45.0),) * 5, 0.9)
     >>> left, top, right, bottom = face.box

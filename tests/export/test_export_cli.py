@@ -86,7 +86,9 @@ def test_inspect_takes_a_file_by_what_is_in_it(exported: Artefacts, tmp_path: Pa
 def test_inspect_shows_labels(exported: Artefacts) -> None:
     done = fer_export("inspect", exported.torchscript, "--json")
     assert json.loads(done.stdout)["spec"]["labels"][0] == "angry"
-    assert "surprise" in fer_export("inspect", exported.onnx).stdout
+    table = fer_export("inspect", exported.onnx).stdout
+    assert "surprise" in table
+    assert "eyes:2.9:0.05" in table
 
 
 def test_ctrl_c_leaves_nothing(exported: Artefacts, tmp_path: Path) -> None:

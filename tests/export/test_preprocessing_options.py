@@ -21,6 +21,7 @@ from fer_export.preprocessing import (
 )
 from fer_runtime import images
 from fer_runtime.errors import ImageError, ModelSpecError
+from fer_runtime.face_crop import FaceCrop
 from fer_runtime.spec import InputSpec
 from tests.export.pictures import (
     LABELS,
@@ -88,6 +89,7 @@ def completed(description: ModelDescription | None = None, **options: str) -> di
          {"size": (224, 224), "resize_mode": "stretch", "resize_to": (256, 256)}),
         ({"resize_mode": "pad", "interpolation": "lanczos"},
          {"size": None, "resize_mode": "pad", "interpolation": "lanczos"}),
+        ({"face_crop": "box:1.3"}, {"size": None, "face_crop": FaceCrop(align="box", scale=1.3)}),
         ({"preprocessing": "torchvision:resnet18"},
          {"size": (224, 224), "resize_mode": "short", "resize_to": 256,
           "interpolation": "bilinear"}),
@@ -159,4 +161,18 @@ def test_a_mode_without_its_size_is_refused_by_the_spec() -> None:
 )  # fmt: skip
 def test_describe(fields: dict[str, Any], line: str) -> None:
     spec = InputSpec(height=48, width=40, channels=1, mean=(0.5,), std=(0.25,), **fields)
-    assert describe(spec) == f"{line}; mean 0.5; std 0.25"
+    assert describe(spec) == f"{line}; mean 0.5; std 0.25; face crop eyes:2.9:0.05"
+
+
+def test_a_face_crop_reaches_the_spec() -> None:
+    known = ModelDescription(labels=LABELS, image_size=(9, 9), channels=1, mean=(0.5,), std=(0.5,))
+    assert known.spec().input.face_crop == FaceCrop()
+    described = PreprocessingOptions(face_crop="box:1.3:0.1").complete(known)
+    assert described.spec().input.face_crop == FaceCrop(align="box", scale=1.3, up=0.1)
+    assert "--face-crop" in described.named()
+
+
+@pytest.mark.parametrize("text", ["nose", "box:0", "eyes:2.9:0.05:1"])
+def test_a_face_crop_that_cannot_be_read_is_refused(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match=r"face crop|must be from 0\.1 to 20"):
+        completed(face_crop=text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fer_runtime.face_crop import FaceCrop
 from fer_runtime.spec import InputSpec, ModelSpec, Provenance
 from tests.properties import st
 
@@ -26,6 +27,13 @@ RESIZE_TO: dict[str, st.SearchStrategy[Any]] = {
 }
 """What each resize mode takes."""
 
+face_crops = st.builds(
+    FaceCrop,
+    align=st.sampled_from(["eyes", "box"]),
+    scale=st.none() | st.floats(0.1, 20),
+    up=st.none() | st.floats(-1, 1),
+)
+
 
 @st.composite
 def input_specs(draw: st.DrawFn) -> InputSpec:
@@ -46,8 +54,8 @@ def input_specs(draw: st.DrawFn) -> InputSpec:
         value_range=(0.0, 255.0) if dtype == "uint8" else (low, low + draw(st.floats(1e-3, 1e3))),
         resize_mode=mode,
         interpolation=draw(st.sampled_from(["nearest", "bilinear", "bicubic", "lanczos"])),
-        crop_margin=draw(st.floats(0, 2)),
         resize_to=draw(RESIZE_TO[mode]),
+        face_crop=draw(face_crops),
     )
 
 

@@ -133,6 +133,8 @@ def test_the_public_names_are_these() -> None:
     assert sorted(fer_runtime.__all__) == [
         "Classifier",
         "DataError",
+        "Face",
+        "FaceDetector",
         "FerError",
         "ImageError",
         "InputSpec",

@@ -10,30 +10,11 @@ from typing import Any
 import pytest
 
 from fer_runtime.errors import ModelSpecError
-from fer_runtime.spec import SCHEMA_VERSION, InputSpec, ModelSpec
+from fer_runtime.face_crop import FaceCrop
+from fer_runtime.spec import InputSpec, ModelSpec
 from tests.properties import given, settings, st
 from tests.runtime.spec_strategies import model_specs, plain
-
-MINIMAL = {
-    "schema_version": 2,
-    "labels": ["calm", "loud"],
-    "input": {"height": 4, "width": 6, "channels": 1, "mean": [0.5], "std": [0.25]},
-}
-"""The smallest spec that is complete."""
-
-
-def with_changes(section: str | None = None, **changes: Any) -> dict[str, Any]:
-    """MINIMAL with some keys of the top level, or of one section, replaced."""
-    values = json.loads(json.dumps(MINIMAL))
-    target = values if section is None else values.setdefault(section, {})
-    target.update(changes)
-    return values
-
-
-def refusal(values: object) -> str:
-    with pytest.raises(ModelSpecError) as caught:
-        ModelSpec.from_dict(values)  # type: ignore[arg-type]
-    return str(caught.value)
+from tests.runtime.specs import MINIMAL, refusal, with_changes
 
 
 @settings(deadline=None, max_examples=60)
@@ -59,7 +40,7 @@ def test_to_dict_holds_plain_values_only(spec: ModelSpec) -> None:
 def test_json_of_the_smallest_spec_is_byte_exact() -> None:
     spec = ModelSpec.from_dict(MINIMAL)
     assert json.loads(spec.to_json()) == {
-        "schema_version": 2,
+        "schema_version": 3,
         "labels": ["calm", "loud"],
         "input": {
             "height": 4,
@@ -73,8 +54,8 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
             "value_range": [0.0, 255.0],
             "resize_mode": "stretch",
             "interpolation": "bilinear",
-            "crop_margin": 0.0,
             "resize_to": None,
+            "face_crop": {"align": "eyes", "scale": 2.9, "up": 0.05},
         },
         "architecture": None,
         "architecture_args": {},
@@ -90,38 +71,8 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
         },
         "parity": None,
     }
-    assert spec.to_json().startswith('{\n  "schema_version": 2,\n  "labels": [\n    "calm",')
+    assert spec.to_json().startswith('{\n  "schema_version": 3,\n  "labels": [\n    "calm",')
     assert spec.to_json().endswith("}\n")
-
-
-VERSION_1 = """{
-  "schema_version": 1,
-  "labels": ["calm", "loud"],
-  "input": {
-    "height": 48, "width": 40, "channels": 1, "mean": [0.5], "std": [0.25], "name": "pixels",
-    "layout": "NCHW", "dtype": "uint8", "value_range": [0.0, 255.0], "resize_mode": "pad",
-    "interpolation": "bicubic", "crop_margin": 0.125
-  },
-  "architecture": "compact_cnn",
-  "architecture_args": {"stem": 16},
-  "temperature": 1.5,
-  "provenance": {
-    "weights_sha256": "00ff", "dataset": "FER2013", "dataset_sha256": null, "recipe": {},
-    "metrics": {}, "versions": {"torch": "2.15.0"}, "created": "2026-01-01T00:00:00+00:00"
-  },
-  "parity": {"passed": true}
-}"""
-"""As it was written before `resize_to`: such files keep being readable."""
-
-
-def test_version_1_is_read_and_written_as_the_present_one() -> None:
-    spec = ModelSpec.from_json(VERSION_1)
-    assert (spec.input.resize_mode, spec.input.resize_to) == ("pad", None)
-    assert (spec.input.crop_margin, spec.temperature) == (0.125, 1.5)
-    expected = json.loads(VERSION_1)
-    expected["schema_version"] = SCHEMA_VERSION
-    expected["input"]["resize_to"] = None
-    assert spec.to_dict() == expected
 
 
 def test_resize_to_is_a_tuple_or_a_number() -> None:
@@ -130,6 +81,15 @@ def test_resize_to_is_a_tuple_or_a_number() -> None:
     assert both.to_dict()["input"]["resize_to"] == [9, 12]
     short = ModelSpec.from_dict(with_changes("input", resize_mode="short", resize_to=9))
     assert short.to_dict()["input"]["resize_to"] == 9
+
+
+def test_a_face_crop_may_omit_what_is_the_default() -> None:
+    spec = ModelSpec.from_dict(with_changes("input", face_crop={"align": "box"}))
+    assert spec.input.face_crop == FaceCrop(align="box", scale=1.2, up=0)
+    scale = ModelSpec.from_dict(with_changes("input", face_crop={"scale": 3}))
+    assert scale.to_dict()["input"]["face_crop"] == {"align": "eyes", "scale": 3.0, "up": 0.05}
+    with pytest.raises(ModelSpecError, match=r"input\.face_crop is 'box'; it must be a FaceCrop"):
+        dataclasses.replace(spec.input, face_crop="box")  # type: ignore[arg-type]
 
 
 def test_non_ascii_labels_stay_readable_in_json() -> None:
@@ -160,24 +120,6 @@ def test_missing_key_of_the_input_is_named(key: str) -> None:
     values = with_changes()
     del values["input"][key]
     assert refusal(values) == f"The spec lacks the key input.{key}."
-
-
-def test_schema_version_is_required_and_a_newer_one_refused() -> None:
-    values = with_changes()
-    del values["schema_version"]
-    assert "no schema_version" in refusal(values)
-    newer = refusal(with_changes(schema_version=SCHEMA_VERSION + 1))
-    assert "schema_version 3" in newer
-    assert "Upgrade fer-runtime" in newer
-
-
-@pytest.mark.parametrize("version", ["1", 0, -1, 1.5, [1]])
-def test_a_schema_version_that_never_was_is_refused(version: object) -> None:
-    assert "schema_version" in refusal(with_changes(schema_version=version))
-
-
-def test_a_newer_schema_is_refused_before_its_unknown_keys() -> None:
-    assert "schema_version" in refusal(with_changes(schema_version=SCHEMA_VERSION + 1, moods=[]))
 
 
 @pytest.mark.parametrize(("key", "values"), [("mean", [0.5]), ("std", [0.5])])
@@ -251,9 +193,18 @@ def test_two_means_on_three_channels_name_both_numbers() -> None:
         ("input", {"value_range": [0, 0], "dtype": "float32"}, "low must be < high"),
         ("input", {"value_range": [1, -1], "dtype": "float32"}, "low must be < high"),
         ("input", {"value_range": [0, 1, 2], "dtype": "float32"}, "list of 2 numbers"),
-        ("input", {"crop_margin": -0.1}, "from 0 to 2"),
-        ("input", {"crop_margin": 2.5}, "from 0 to 2"),
-        ("input", {"crop_margin": "wide"}, "input.crop_margin is 'wide'"),
+        ("input", {"crop_margin": 0.1}, "Unknown key input.crop_margin in the spec"),
+        ("input", {"face_crop": "box:1.3"}, "input.face_crop is 'box:1.3'; it must be an object"),
+        ("input", {"face_crop": None}, "input.face_crop is None; it must be an object"),
+        ("input", {"face_crop": {"colour": 1}}, "Unknown key input.face_crop.colour in the spec"),
+        ("input", {"face_crop": {"align": "nose"}}, "align is 'nose'; allowed: eyes, box"),
+        ("input", {"face_crop": {"align": ["eyes"]}}, "align is ['eyes']; allowed: eyes, box"),
+        ("input", {"face_crop": {"scale": 0}}, "input.face_crop.scale is 0; it must be from 0.1"),
+        ("input", {"face_crop": {"scale": 20.5}}, "it must be from 0.1 to 20."),
+        ("input", {"face_crop": {"scale": "2"}}, "input.face_crop.scale is '2'"),
+        ("input", {"face_crop": {"scale": float("nan")}}, "input.face_crop.scale is nan"),
+        ("input", {"face_crop": {"up": 1.5}}, "input.face_crop.up is 1.5; it must be from -1 to 1"),
+        ("input", {"face_crop": {"up": True}}, "input.face_crop.up is True"),
         ("input", {"resize_to": 256}, '"stretch" takes (height, width)'),
         ("input", {"resize_to": [256]}, '"stretch" takes (height, width)'),
         ("input", {"resize_to": [256, 0]}, "input.resize_to is 0"),

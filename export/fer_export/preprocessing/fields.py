@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from fer_runtime.face_crop import FaceCrop
 from fer_runtime.spec import InputSpec
 
 Sides = tuple[int, int]
@@ -27,6 +28,7 @@ class Preprocessing:
     resize_mode: str | None = None
     interpolation: str | None = None
     resize_to: int | Sides | None = None
+    face_crop: FaceCrop | None = None
 
     def given(self) -> dict[str, Any]:
         """The fields that are known, by name."""
@@ -55,12 +57,13 @@ def describe(spec: InputSpec) -> str:
         f"{name} {', '.join(f'{value:.6g}' for value in numbers)}"
         for name, numbers in (("mean", spec.mean), ("std", spec.std))
     )
-    return f"input {_sides_text((spec.height, spec.width))} {colour}: {steps}; {values}"
+    size = _sides_text((spec.height, spec.width))
+    return f"input {size} {colour}: {steps}; {values}; face crop {spec.face_crop}"
 
 
 def input_fields(description: Any) -> Mapping[str, Any]:
     """The fields of InputSpec that a ModelDescription may leave to the defaults."""
-    names = ("resize_mode", "interpolation", "resize_to")
+    names = ("resize_mode", "interpolation", "resize_to", "face_crop")
     values = {name: getattr(description, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 

@@ -10,6 +10,8 @@ import typer
 from fer_export.preprocessing import presets
 from fer_export.preprocessing.fields import Preprocessing, Sides
 from fer_runtime.cli.options import option
+from fer_runtime.errors import ModelSpecError
+from fer_runtime.face_crop import FaceCrop
 from fer_runtime.spec import Interpolation, ResizeMode
 
 if TYPE_CHECKING:
@@ -50,6 +52,15 @@ class PreprocessingOptions:
         metavar="PIXELS",
         panel=PANEL,
     )
+    face_crop: str | None = option(
+        None,
+        "How the training images were cut around a face. eyes:SCALE:UP: turned until the eyes are "
+        "level, with a side of SCALE times the distance from eyes to mouth; box:SCALE:UP: SCALE "
+        "times the detector's box. Moved up by UP of the side. Default: "
+        f"{FaceCrop()}; :SCALE and :UP may be omitted.",
+        metavar="ALIGN:SCALE:UP",
+        panel=PANEL,
+    )
 
     def complete(self, description: ModelDescription) -> ModelDescription:
         """The description with what these options and their preset say about the input.
@@ -79,6 +90,7 @@ class PreprocessingOptions:
             resize_mode=mode,
             interpolation=self.interpolation or preset.interpolation,
             resize_to=resize_to,
+            face_crop=parse_face_crop(self.face_crop) if self.face_crop else None,
         )
         return replace(description, preset=self.preprocessing, **chosen.given())
 
@@ -112,6 +124,14 @@ def parse_sides(option_name: str, text: str) -> Sides:
             param_hint=option_name,
         )
     return int(parts[0]), int(parts[1])
+
+
+def parse_face_crop(text: str) -> FaceCrop:
+    """The rule that an option's text stands for; raises typer.BadParameter."""
+    try:
+        return FaceCrop.parse(text)
+    except ModelSpecError as error:
+        raise typer.BadParameter(str(error), param_hint="--face-crop") from None
 
 
 def _square(resize_to: int | Sides | None) -> Sides | None:

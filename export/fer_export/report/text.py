@@ -129,6 +129,7 @@ def inspection_table(found: Inspection) -> RenderableType:
         f"{spec.input.height} x {spec.input.width}; mean {mean}; std {std}; "
         f"{spec.input.resize_mode}, {spec.input.interpolation}",
     )
+    table.add_row("face crop", str(spec.input.face_crop))
     table.add_row("architecture", f"{spec.architecture} {dict(spec.architecture_args)}")
     table.add_row("temperature", str(spec.temperature))
     table.add_row("weights", str(spec.provenance.weights_sha256))
