@@ -44,10 +44,11 @@ FLIPS = 13
 @app.command()
 def check(
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
+    faces: Annotated[bool, typer.Option("--faces", help="Run with --faces.")] = False,
 ) -> None:
     """Run over all of them; exit status 1 if one has no row, two, or one of the wrong kind."""
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), model)
+        found = measure(Path(folder), model, faces=faces)
     for line in found["wrong"]:
         print(line)
     print(
@@ -58,30 +59,31 @@ def check(
     raise typer.Exit(1 if found["wrong"] else 0)
 
 
-def measure(folder: Path, model: str | os.PathLike[str]) -> dict[str, Any]:
+def measure(
+    folder: Path, model: str | os.PathLike[str], *, faces: bool = False
+) -> dict[str, Any]:
     """Make the files in `folder`/in, run `fer-infer` over them, and compare rows and files."""
-    faces, rows = folder / "in", folder / "rows.csv"
-    faces.mkdir()
-    expected = make(faces)
+    pictures, rows = folder / "in", folder / "rows.csv"
+    pictures.mkdir()
+    expected = make(pictures)
     ended = subprocesses.run(
-        faces, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite"
-    )
+        pictures, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite",
+        *(["--faces"] if faces else []),
+    )  # fmt: skip
     wrong = []
     counts: Counter[str] = Counter()
     errors = 0
     if not rows.exists():
         wrong.append(f"no rows: {ended.stderr.decode(errors='replace')}")
     else:
-        with open(rows, newline="", encoding="utf-8", errors="surrogateescape") as stream:
-            for row in csv.DictReader(stream):
-                name = os.path.relpath(row["path"], faces)
-                counts[name] += 1
-                errors += bool(row["error"])
-                kind = ERROR if row["error"] else PREDICTION
-                if bool(row["error"]) == bool(row["label"]):
-                    wrong.append(f"{name!r}: neither a prediction nor an error, or both")
-                if expected.get(name, ERROR) not in (kind, EITHER):
-                    wrong.append(f"{name!r}: {kind} {row['error']}")
+        for name, row in _pictures(rows, pictures):
+            counts[name] += 1
+            errors += bool(row["error"])
+            kind = ERROR if row["error"] else PREDICTION
+            if sum(bool(row.get(column)) for column in ("error", "label", "note")) != 1:
+                wrong.append(f"{name!r}: neither a prediction nor an error, or both")
+            if expected.get(name, ERROR) not in (kind, EITHER):
+                wrong.append(f"{name!r}: {kind} {row['error']}")
     for name in expected.keys() | counts.keys():
         if counts[name] != (name in expected):
             wrong.append(f"{name!r}: {counts[name]} rows")
@@ -96,6 +98,14 @@ def measure(folder: Path, model: str | os.PathLike[str]) -> dict[str, Any]:
         "seconds": ended.seconds,
         "peak_bytes": ended.peak_bytes,
     }
+
+
+def _pictures(rows: Path, folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(path below the folder, first row) of each picture in a CSV file."""
+    with open(rows, newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        for row in csv.DictReader(stream):
+            if row.get("face", "") in ("", "1"):
+                yield os.path.relpath(row["path"], folder), row
 
 
 def make(folder: Path) -> dict[str, str]:
