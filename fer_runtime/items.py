@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
@@ -15,7 +16,9 @@ class Item:
     """One image to classify: the name of its row, and what is read (or why it cannot be).
 
     `content` is the encoded bytes or the pixels where there is no file to read them from. `label`
-    is the true label where the source knows it, as FER2013's CSV does.
+    is the true label where the source knows it, as FER2013's CSV does. `values` are those of
+    further columns: frame and time of a video, kept columns of a table. `stream` names the video
+    whose frames follow one another; it is None for single pictures.
     """
 
     name: str
@@ -23,6 +26,8 @@ class Item:
     error: str | None = None
     content: bytes | Pixels | None = None
     label: str | None = None
+    values: Mapping[str, Any] | None = None
+    stream: str | None = None
 
 
 def named(many: Iterable[Item | Source]) -> Iterator[Item]:
