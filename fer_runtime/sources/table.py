@@ -70,7 +70,7 @@ IN_FOLDERS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Endings of files that are found in folders too; other kinds must be named."""
 
 SOURCES: dict[str, str | Reader | SourceKind] = {
-    **dict.fromkeys(IN_FOLDERS, "fer_runtime.sources.archives:tar_members"),
+    **dict.fromkeys(IN_FOLDERS, "fer_runtime.sources.archives:TAR"),
     ".csv": "fer_runtime.sources.fer2013_csv:rows",
 }
 """File name ending (lower case), or scheme with its colon -> what reads such a source.
