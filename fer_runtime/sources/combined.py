@@ -12,6 +12,7 @@ from fer_runtime.errors import DataError
 from fer_runtime.items import Item, require_regular
 from fer_runtime.sources.files import Files
 from fer_runtime.sources.found_columns import announced
+from fer_runtime.sources.labels import CLASS_NUMBER
 from fer_runtime.sources.patterns import is_pattern, literal_end, matches, require_matches
 from fer_runtime.sources.table import (
     IN_FOLDERS,
@@ -73,11 +74,13 @@ class Sources(Files):
         self.options = options or SourceOptions()
         self._columns: FoundColumns | None = None
         self._to_name, self._as_name = 0, ""
+        self._numbered = 0
         if self.sources.count(STDIN) > 1:
             raise DataError("Standard input can be read only once; pass - once.")
 
     def __iter__(self) -> Iterator[Item]:
         self._to_name, self._as_name = 0, ""
+        self._numbered = 0
         index, count = self.shard
         items = islice(super().__iter__(), index - 1, None, count)
         return items if count == 1 else self._with_whole_files(items)
@@ -125,6 +128,20 @@ class Sources(Files):
             return f"1 of them is a video or a table: name it, as {self._as_name}"
         return f"{self._to_name:,} of them are videos or tables: name them, as {self._as_name}"
 
+    def label_hint(self) -> str:
+        """What to do about true labels that are only numbers of classes, or "".
+
+        Complete after iterating.
+        """
+        if not self._numbered:
+            return ""
+        names = self.options.class_labels
+        which = f"numbers that are not 0 to {len(names) - 1}" if names else "numbers"
+        return (
+            f"the labels of {self._numbered:,} image{'s' * (self._numbered != 1)} are {which}: "
+            "pass the names of all classes in their order (--class-labels angry,disgust,...)"
+        )
+
     def _files_with_columns(self) -> Iterator[str]:
         """The files with many images that are known before the run, as far as it matters."""
         for source in self.sources:
@@ -170,8 +187,10 @@ class Sources(Files):
         for item in kind.read(source, self.options):
             if item is None:
                 self.skipped += 1
-            else:
-                yield item
+                continue
+            if item.values and CLASS_NUMBER in item.values:
+                self._numbered += 1
+            yield item
 
     def _not_announced(self, source: str, kind: SourceKind) -> str | None:
         """Why a source of a list cannot be read: columns before the label that came too late."""

@@ -12,7 +12,7 @@ GLOB_SIGNS = "*?["
 MOST_BRACES = 64
 """A name with more of them is taken as it is."""
 _RANGE = re.compile(r"(-?\d{1,18})\.\.(-?\d{1,18})(?:\.\.(-?\d{1,9}))?")
-_LETTERS = re.compile(r"([a-zA-Z])\.\.([a-zA-Z])()")
+_LETTERS = re.compile(r"([a-zA-Z])\.\.([a-zA-Z])(?:\.\.(-?\d{1,9}))?")
 
 
 def is_pattern(source: str) -> bool:
@@ -120,7 +120,8 @@ def _alternatives(body: str) -> Iterator[str]:
         width = max(len(first), len(last)) if padded else 0
         yield from (f"{n:0{width}d}" for n in _steps(int(first), int(last), int(step or 1)))
     elif letters:
-        yield from map(chr, _steps(ord(letters[1]), ord(letters[2]), 1))
+        first, last, step = letters.groups()
+        yield from map(chr, _steps(ord(first), ord(last), int(step or 1)))
     else:
         for part in _split(body):
             yield from expand(part)
