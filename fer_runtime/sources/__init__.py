@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fer_runtime._lazy import lazy_attributes
-from fer_runtime.sources.table import SOURCES, reader_of
+from fer_runtime.sources.table import SOURCES, SourceKind, SourceOptions, kind_of
 
 if TYPE_CHECKING:
     from fer_runtime.items import Item, is_image_name, named, require_regular
@@ -21,10 +21,12 @@ __all__ = [
     "STDIN",
     "Files",
     "Item",
+    "SourceKind",
+    "SourceOptions",
     "Sources",
     "is_image_name",
+    "kind_of",
     "named",
-    "reader_of",
     "require_regular",
     "shard_of",
 ]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fer_runtime.errors import DataError
 from fer_runtime.images import MAX_FILE_BYTES
 from fer_runtime.items import Item, is_image_name, require_regular
+from fer_runtime.sources.samples import BESIDE, Beside, SampleColumns, joined
+from fer_runtime.sources.table import SourceKind, SourceOptions
+
+if TYPE_CHECKING:
+    from fer_runtime.sources.table import FoundColumns
 
 _TAR_BLOCK = 512
 _UNPACKERS = {
@@ -20,14 +26,32 @@ _UNPACKERS = {
 """Endings of compressed archives -> the module that unpacks them."""
 
 
-def tar_members(path: str) -> Iterator[Item | None]:
+def tar_members(path: str, options: SourceOptions | None = None) -> Iterator[Item | None]:
     """The images of a tar archive, read as a stream, and None for each other file in it.
 
-    An archive that is damaged or truncated ends with an item that has an error.
+    `.cls` and `.json` members that share an image's key give its label and values. An archive that
+    is damaged or truncated ends with an item that has an error.
 
     Raises:
         DataError: not an archive at all.
     """
+    return joined(_members(path), options or SourceOptions())
+
+
+def _columns(path: str, options: SourceOptions) -> FoundColumns:
+    """The columns that were asked for; for all of them the first samples are looked at."""
+    names = SampleColumns(options.columns)
+    if names.all:
+        with suppress(DataError):  # the run reports it
+            names.look_at(_members(path))
+    return (), names.found
+
+
+TAR = SourceKind(tar_members, _columns)
+
+
+def _members(path: str) -> Iterator[Item | Beside | None]:
+    """The images, what may be beside them, and None for each other file."""
     require_regular(path)
     archive_opened = False
     try:
@@ -37,18 +61,10 @@ def tar_members(path: str) -> Iterator[Item | None]:
         ):
             archive_opened = True
             for member in archive:
-                name = f"{path}/{member.name}"
-                if not is_image_name(member.name):
-                    if member.isfile():
-                        yield None
-                elif not member.isfile():
-                    yield Item(name, name, "is not a regular file in its archive")
-                elif member.size > MAX_FILE_BYTES:
-                    yield Item(name, name, f"file of {member.size:,} bytes is over the limit")
-                else:
-                    stream = archive.extractfile(member)
-                    assert stream is not None
-                    yield Item(name, name, content=stream.read())
+                if is_image_name(member.name):
+                    yield _image(f"{path}/{member.name}", archive, member)
+                elif member.isfile():
+                    yield _beside(f"{path}/{member.name}", archive, member)
             if broken := tail.why_no_end(archive.offset):
                 yield Item(path, path, broken)
     except Exception as error:
@@ -57,6 +73,27 @@ def tar_members(path: str) -> Iterator[Item | None]:
         if not archive_opened:
             raise DataError(f"{path} cannot be read as a tar archive: {reason}") from None
         yield Item(path, path, f"the archive cannot be read further: {reason}")
+
+
+def _image(name: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Item:
+    if not member.isfile():
+        return Item(name, name, "is not a regular file in its archive")
+    if member.size > MAX_FILE_BYTES:
+        return Item(name, name, f"file of {member.size:,} bytes is over the limit")
+    return Item(name, name, content=_content(archive, member))
+
+
+def _beside(name: str, archive: tarfile.TarFile, member: tarfile.TarInfo) -> Beside | None:
+    most = BESIDE.get(name[name.rfind(".") :].lower())
+    if most is None:
+        return None
+    return Beside(name, _content(archive, member) if member.size <= most else None)
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    assert stream is not None
+    return stream.read()
 
 
 def _unpacked(path: str) -> Any:

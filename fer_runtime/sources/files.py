@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from fer_runtime.items import Item, is_image_name
+
+
+class Archive(str):
+    """The path of a file in a folder that is looked into, as a folder is."""
+
+    __slots__ = ()
 
 
 class Files:
@@ -14,7 +21,13 @@ class Files:
     A folder yields the files with a known image ending and counts the others in `skipped`; a file
     that is named explicitly is always read. Links are followed, and a folder that was visited
     already is not visited again, so link cycles end. Iterating again starts over.
+
+    Attributes:
+        inside: endings of the files in folders that are looked into.
+        skipped: how many other files the folders contain, so far.
     """
+
+    inside: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, sources: Iterable[str | os.PathLike[str]]) -> None:
         self.sources = [os.fspath(source) for source in sources]
@@ -45,17 +58,19 @@ class Files:
                 waiting.pop()
             elif isinstance(entry, Item):
                 yield entry
+            elif isinstance(entry, Archive):
+                yield from self._opened(entry)
             else:
                 waiting.append(self._list(entry, visited))
 
     def _list(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[Item | str]:
-        """A folder's images as items and its folders as paths, by name.
+        """A folder's images as items, its folders and archives as paths, by name.
 
         Nothing if it was visited, an error item if it cannot be. There may be millions: all that
         is kept of a file is its name.
         """
         names: list[str] = []
-        folders: set[str] = set()
+        others: dict[str, type[str]] = {}
         try:
             status = os.stat(folder)
             identity = (status.st_dev, status.st_ino)
@@ -65,10 +80,12 @@ class Files:
             with os.scandir(folder) as listing:
                 for entry in listing:
                     if _is_folder(entry):
-                        folders.add(entry.name)
+                        others[entry.name] = str
                     elif not is_image_name(entry.name):
-                        self.skipped += 1
-                        continue
+                        if not self._is_archive(entry.name):
+                            self._skip(folder, entry.name)
+                            continue
+                        others[entry.name] = Archive
                     names.append(entry.name)
         except OSError as error:
             yield Item(folder, folder, f"folder cannot be listed: {error.strerror}")
@@ -77,7 +94,18 @@ class Files:
         start = os.path.join(folder, "")
         for name in names:
             path = start + name
-            yield path if name in folders else Item(path, path)
+            yield others[name](path) if name in others else Item(path, path)
+
+    def _is_archive(self, name: str) -> bool:
+        return name.lower().endswith(self.inside) and not name.startswith("._")
+
+    def _skip(self, folder: str, name: str) -> None:
+        """Count a file that is not an image."""
+        self.skipped += 1
+
+    def _opened(self, path: str) -> Iterator[Item]:
+        """The images in an archive; without endings in `inside` there is none."""
+        yield from ()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -7,40 +7,14 @@ import gzip
 import io
 import lzma
 import os
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from fer_runtime.errors import DataError
-from fer_runtime.sources import Files, Sources, shard_of
-
-
-def touch(folder: Path, *names: str) -> None:
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-
-
-def names(folder: Path, files: Files) -> list[str]:
-    return [os.path.relpath(item.name, folder) for item in files]
-
-
-def png(value: int) -> bytes:
-    stream = io.BytesIO()
-    Image.new("L", (8, 8), value).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def archive(path: Path, *members: tuple[str, bytes]) -> Path:
-    with tarfile.open(path, "w") as target:
-        for name, content in members:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            target.addfile(entry, io.BytesIO(content))
-    return path
+from fer_runtime.sources import Sources, shard_of
+from tests.runtime.shards import archive, names, png, touch
 
 
 def test_globs_are_sorted_and_a_file_of_that_name_goes_first(tmp_path: Path) -> None:
