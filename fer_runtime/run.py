@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fer_runtime.classifier import Classifier, find_model
-from fer_runtime.columns import Columns
+from fer_runtime.classifier import MAX_WAIT, Classifier, find_model
+from fer_runtime.columns import TRACK, Columns
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
@@ -30,6 +30,7 @@ from fer_runtime.sinks.resume import (
 )
 from fer_runtime.sinks.table import STDOUT, ending_of, open_sink, require_new, sink_of
 from fer_runtime.sources.combined import Sources
+from fer_runtime.sources.table import SourceOptions
 from fer_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -67,15 +68,20 @@ class Run:
         resume: bool = False,
         overwrite: bool = False,
         faces: bool | FaceOptions = False,
+        smooth: float = 0.0,
+        reading: SourceOptions | None = None,
         thumbnails: bool = False,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
         if isinstance(sources, str | os.PathLike):
             sources = [sources]  # a string is a sequence too, of its letters
-        self.sources = sources if isinstance(sources, Sources) else Sources(sources, shard=shard)
+        if not isinstance(sources, Sources):
+            sources = Sources(sources, shard=shard, options=reading)
+        self.sources = sources
         self.output = os.fspath(output)
         self.faces = _face_options(faces)
+        self.smooth = smooth
         self.on_error, self.resume, self.top_k = on_error, resume, top_k
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
         kind = sink_of(self.ending)
@@ -98,7 +104,7 @@ class Run:
         workers = threads or usable_threads()
         self.classifier = Classifier(session, batch_size=batch_size, workers=workers)
         self.max_pixels = max_pixels
-        self.columns = Columns(session.spec.labels, faces=self.faces is not None)
+        self.columns = self._columns()
         self.pipeline = self._pipeline(thumbnails)
         self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
         if self.complete:
@@ -131,8 +137,11 @@ class Run:
         with self._counts, self._open() as sink:
             self.finished = sink.finished
             rest = remaining(self.sources, sink.finished, self.pipeline.items_at_once)
-            batches = self.pipeline.run(self._sample.taken_from(rest.items))
-            for rows in self._new(batches, rest.repeated):
+            batches = self.pipeline.run(
+                self._sample.taken_from(rest.items),
+                max_wait=MAX_WAIT if self.sources.live else None,
+            )
+            for rows in self._new(self._followed(batches), rest.repeated):
                 sink.write(rows)
                 for observer in watching:
                     observer.add(rows)
@@ -148,6 +157,23 @@ class Run:
         if self.faces is not None:
             return 0, 0
         return self._sample.much_larger(self.classifier.spec.input)
+
+    def _columns(self) -> Columns:
+        """Those of the model, of the sources, and of faces that are followed through a video."""
+        leading, kept = self.sources.columns()
+        faces = self.faces is not None
+        if faces and leading:
+            leading = (*leading, TRACK)
+        return Columns(self.classifier.spec.labels, faces=faces, leading=leading, kept=kept)
+
+    def _followed(self, batches: Iterable[list[Row]]) -> Iterable[list[Row]]:
+        """The rows with the tracks of a video's faces."""
+        if TRACK not in self.columns.leading:
+            return batches
+        from fer_runtime.faces.tracks import Follower
+
+        follower = Follower(self.smooth)
+        return (follower.follow(rows) for rows in batches)
 
     def _pipeline(self, thumbnails: bool) -> Pipeline:
         return self.classifier.pipeline(
@@ -180,7 +206,9 @@ class Run:
         if not self._counts.rows + self.finished.rows:
             skipped = self.sources.skipped
             others = f" ({skipped:,} other file{'s' * (skipped != 1)})" if skipped else ""
-            raise DataError(f"{', '.join(self.sources.sources)}: no image files there{others}.")
+            hint = f"; {hint}" if (hint := self.sources.hint()) else ""
+            where = ", ".join(self.sources.sources)
+            raise DataError(f"{where}: no image files there{others}{hint}.")
 
     def _identity(self) -> Mapping[str, Any]:
         from fer_runtime.hashing import file_sha256  # loads OpenSSL, which stdout need not pay for
@@ -194,7 +222,9 @@ class Run:
             "top_k": self.top_k if self.ending == ".jsonl" else None,
         }
         if self.faces is not None:
-            options["faces"] = self.faces._asdict()
+            options["faces"] = self.faces._asdict() | {"smooth": self.smooth}
+        if self.sources.options != SourceOptions():
+            options["reading"] = self.sources.options._asdict()
         return identity(file_sha256(session.path), session.spec, session.provider, options)
 
 
@@ -237,6 +267,9 @@ def infer(
             - overwrite=False: replace an output that exists.
             - faces=False: find the faces in each image and write a row for each; True, or a
               `fer_runtime.FaceOptions` with another size of detection, smallest face or score.
+            - smooth=0: seconds over which the probabilities of a face in a video are averaged.
+            - reading=None: a `fer_runtime.SourceOptions`: which frames of a video, which columns
+              of a table.
             - thumbnails=False: rows carry a small picture, for observers such as a gallery.
 
     Returns:

@@ -12,6 +12,7 @@ from fer_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.sources.table import SourceOptions
 
 
 class Observer(Protocol):
@@ -74,6 +75,8 @@ class RunOptions(TypedDict, total=False):
     resume: bool
     overwrite: bool
     faces: bool | FaceOptions
+    smooth: float
+    reading: SourceOptions | None
     thumbnails: bool
 
 

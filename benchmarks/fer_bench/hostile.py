@@ -59,9 +59,7 @@ def check(
     raise typer.Exit(1 if found["wrong"] else 0)
 
 
-def measure(
-    folder: Path, model: str | os.PathLike[str], *, faces: bool = False
-) -> dict[str, Any]:
+def measure(folder: Path, model: str | os.PathLike[str], *, faces: bool = False) -> dict[str, Any]:
     """Make the files in `folder`/in, run `fer-infer` over them, and compare rows and files."""
     pictures, rows = folder / "in", folder / "rows.csv"
     pictures.mkdir()

@@ -23,7 +23,15 @@ from fer_runtime.cli.console import (
     run_app,
     say,
 )
-from fer_runtime.cli.infer_options import FaceFlags, OutputOptions, ReadFlags
+from fer_runtime.cli.infer_options import (
+    FaceFlags,
+    OutputOptions,
+    ReadFlags,
+    check_faces,
+    face_options,
+    seconds_of,
+    source_options,
+)
 from fer_runtime.cli.infer_words import last_line, photograph_hint
 from fer_runtime.cli.options import choice, expand
 from fer_runtime.errors import DataError
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
     from fer_runtime.run import Run
     from fer_runtime.run_options import RunResult
+    from fer_runtime.sources.table import SourceOptions
 
 ERROR_ROWS = 3
 
@@ -88,14 +97,15 @@ def fer_infer(
     from fer_runtime.spec import ModelSpec
 
     _check(writing, [*sources, model, spec])
-    check_faces(finding, sources)
+    check_faces(finding)
     run = Run(
-        _sources(sources, writing.shard),
+        _sources(sources, writing.shard, source_options(finding, reading)),
         writing.output or "-",
         model=model, spec=ModelSpec.read(spec) if spec else None, provider=provider,
         threads=threads, batch_size=batch_size, max_pixels=max_pixels,
         on_error=writing.on_error, ending=_ending(writing), top_k=writing.top_k,
         resume=writing.resume, overwrite=writing.overwrite, faces=face_options(finding),
+        smooth=seconds_of(finding.smooth),
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:
@@ -143,34 +153,11 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
         )
 
 
-def check_faces(finding: FaceFlags, sources: list[str]) -> None:
-    """Refuse options of faces without --faces."""
-    if finding.faces:
-        return
-    for name in ("detect_size", "min_face", "face_score", "smooth", "annotate"):
-        if getattr(finding, name) is not None:
-            raise typer.BadParameter("it needs --faces.", param_hint=f"--{name.replace('_', '-')}")
-
-
-def face_options(finding: FaceFlags) -> Any:
-    """The FaceOptions of a run; False without --faces."""
-    if not finding.faces:
-        return False
-    from fer_runtime.faces.options import FaceOptions
-
-    given: dict[str, Any] = {
-        "detect_size": finding.detect_size,
-        "min_face": finding.min_face,
-        "min_score": finding.face_score,
-    }
-    return FaceOptions(**{name: value for name, value in given.items() if value is not None})
-
-
-def _sources(sources: list[str], shard: str) -> Any:
+def _sources(sources: list[str], shard: str, options: SourceOptions) -> Any:
     from fer_runtime.sources import Sources, shard_of
 
     try:
-        return Sources(sources, shard=shard_of(shard))
+        return Sources(sources, shard=shard_of(shard), options=options)
     except DataError as error:
         raise typer.BadParameter(str(error)) from None
 
@@ -197,6 +184,8 @@ def _execute(run: Run, writing: OutputOptions) -> RunResult:
             as_json = writing.as_json
             text = json.dumps(each.to_dict(), indent=2) + "\n" if as_json else each.text()
             print_text(text, stream)
+    if writing.evaluate and (hint := run.sources.label_hint()):
+        say(hint)
     if writing.evaluate and writing.exclude_duplicates_of is None:
         say("images of the training data count too; --exclude-duplicates-of DIR leaves them out")
     return result

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from fer_runtime.cli.options import option
 from fer_runtime.sinks.table import SINKS
+
+if TYPE_CHECKING:
+    from fer_runtime.sources.table import SourceOptions
 
 FACES, SOURCES = "Faces and videos", "Tables and archives"
 
@@ -93,3 +99,69 @@ class ReadFlags:
     id_column: str | None = option(
         None, "The column of a Parquet file that names its rows.", panel=SOURCES
     )
+    label_column: str | None = option(
+        None, "The column with the true labels, for --evaluate. Default: label.", panel=SOURCES
+    )
+    class_labels: str | None = option(
+        None, "angry,disgust,...: the names of class numbers, from 0, where labels are numbers.",
+        panel=SOURCES,
+    )  # fmt: skip
+
+
+def check_faces(finding: FaceFlags) -> None:
+    """Refuse options of faces without --faces."""
+    if finding.faces:
+        return
+    for name in ("detect_size", "min_face", "face_score", "smooth", "annotate"):
+        if getattr(finding, name) is not None:
+            raise typer.BadParameter("it needs --faces.", param_hint=f"--{name.replace('_', '-')}")
+
+
+def face_options(finding: FaceFlags) -> Any:
+    """The FaceOptions of a run; False without --faces."""
+    if not finding.faces:
+        return False
+    from fer_runtime.faces.options import FaceOptions
+
+    given: dict[str, Any] = {
+        "detect_size": finding.detect_size,
+        "min_face": finding.min_face,
+        "min_score": finding.face_score,
+    }
+    return FaceOptions(**{name: value for name, value in given.items() if value is not None})
+
+
+def source_options(finding: FaceFlags, reading: ReadFlags) -> SourceOptions:
+    """How files that contain many images are read."""
+    from fer_runtime.sources.table import SourceOptions
+
+    return SourceOptions(
+        every=finding.every,
+        image_column=reading.image_column,
+        id_column=reading.id_column,
+        label_column=reading.label_column,
+        columns=_names(reading.columns),
+        class_labels=_names(reading.class_labels),
+    )
+
+
+def seconds_of(text: str | None) -> float:
+    """ "0.5s" or "0.5" -> 0.5; 0 for None."""
+    if text is None:
+        return 0.0
+    try:
+        seconds = float(text.removesuffix("s"))
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 3600:
+        raise typer.BadParameter(
+            f"{text!r} is not a time; write seconds, as 0.5s.", param_hint="--smooth"
+        )
+    return seconds
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """ "a,b" -> ("a", "b"); None for None."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -35,7 +35,9 @@ class Candidates(NamedTuple):
     """(N,): 0 to 1."""
 
 
-def decode(outputs: Mapping[str, Floats], columns: Mapping[int, int], min_score: float) -> Candidates:
+def decode(
+    outputs: Mapping[str, Floats], columns: Mapping[int, int], min_score: float
+) -> Candidates:
     """What the model found with a score of at least `min_score`, grid by grid, row by row.
 
     A cell predicts the box's centre as an offset in cells, its width and height as logarithms, the

@@ -117,6 +117,11 @@ class Sources(Files):
             self._columns = announced(files, self.options, unknown=STDIN in self.sources)
         return self._columns
 
+    @property
+    def live(self) -> bool:
+        """Whether a source gives images as time goes by, as a camera does."""
+        return any(map(scheme_of, self.sources))
+
     def hint(self) -> str:
         """What to do about files in the folders that were skipped but contain images, or "".
 

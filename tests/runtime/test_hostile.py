@@ -12,9 +12,7 @@ from fer_bench import fuzz, hostile
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs pipes, sockets and /dev as Linux has")
 @pytest.mark.parametrize("faces", [False, True])
-def test_each_hostile_file_gets_its_one_row(
-    tmp_path: Path, tiny_model: Path, faces: bool
-) -> None:
+def test_each_hostile_file_gets_its_one_row(tmp_path: Path, tiny_model: Path, faces: bool) -> None:
     found = hostile.measure(tmp_path, tiny_model, faces=faces)
     assert found["wrong"] == []
     assert found["files"] >= 300 and found["rows"] == found["files"]
