@@ -25,7 +25,7 @@ THIRD_PARTY = {
     "fer_runtime": LEAN,
     "fer_train": LEAN | TRAIN,
     "fer_export": LEAN | EXPORT,
-    "fer_bench": LEAN | TRAIN | EXPORT | {"pytest", "pyarrow", "atheris"},
+    "fer_bench": LEAN | TRAIN | EXPORT | {"pytest", "pyarrow", "atheris", "cv2"},
 }
 EXTRAS = {
     "fer_runtime/sinks/parquet.py": {"pyarrow"},
@@ -121,9 +121,13 @@ def test_wheel_contains_exactly_the_four_packages(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
+        licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
         entries = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
+    assert licences == {"LICENSE", "fer_runtime/models/LICENSE-yunet.txt"}
+    detector = {"face_detection_yunet_2026may.onnx", "LICENSE-yunet.txt", "FACE_DETECTOR.md"}
+    assert {f"fer_runtime/models/{name}" for name in detector} <= names
     tracked = _tracked(source)
     for package, folder in PACKAGES.items():
         inside = {name for name in names if name.startswith(f"{package}/")}

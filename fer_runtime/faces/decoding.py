@@ -35,6 +35,11 @@ class Candidates(NamedTuple):
     """(N,): 0 to 1."""
 
 
+_NONE = Candidates(
+    np.empty((0, 4), np.float32), np.empty((0, 5, 2), np.float32), np.empty(0, np.float32)
+)
+
+
 def decode(
     outputs: Mapping[str, Floats], columns: Mapping[int, int], min_score: float
 ) -> Candidates:
@@ -51,21 +56,34 @@ def decode(
         min_score: 0 to 1.
     """
     least = np.float32(min_score)
-    parts = []
+    # Both factors are at most 1, so neither is below the square; nearly all cells are.
+    bound = 0.99 * least**2 if least > 0 else -np.inf
+    parts = [_NONE]
     for stride in STRIDES:
-        kinds = ("cls", "obj", "bbox", "kps")
-        faces, objects, boxes, points = (outputs[f"{kind}_{stride}"][0] for kind in kinds)
-        scores = np.sqrt(faces[:, 0].clip(0, 1) * objects[:, 0].clip(0, 1))
-        cells = np.flatnonzero(scores >= least)
-        row, column = np.divmod(cells, columns[stride])
-        cell = np.stack([column, row], 1).astype(np.float32)
-        step = np.float32(stride)
-        size = np.exp(boxes[cells, 2:]) * step
-        corner = (cell + boxes[cells, :2]) * step - size / 2
-        landmarks = (points[cells].reshape(-1, 5, 2) + cell[:, None]) * step
-        parts.append((np.concatenate([corner, size], 1), landmarks, scores[cells]))
-    boxes, landmarks, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Candidates(boxes, landmarks, scores)
+        found = np.flatnonzero(outputs[f"obj_{stride}"][0, :, 0] >= bound)
+        if len(found):
+            parts.append(_decode_cells(outputs, found, stride, columns[stride], least))
+    return Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _decode_cells(
+    outputs: Mapping[str, Floats],
+    cells: npt.NDArray[np.intp],
+    stride: int,
+    columns: int,
+    least: np.float32,
+) -> Candidates:
+    kinds = ("cls", "obj", "bbox", "kps")
+    faces, objects, boxes, points = (outputs[f"{kind}_{stride}"][0, cells] for kind in kinds)
+    scores = np.sqrt(faces[:, 0].clip(0, 1) * objects[:, 0].clip(0, 1))
+    good = scores >= least
+    row, column = np.divmod(cells[good], columns)
+    cell = np.stack([column, row], 1).astype(np.float32)
+    step = np.float32(stride)
+    size = np.exp(boxes[good, 2:]) * step
+    corner = (cell + boxes[good, :2]) * step - size / 2
+    landmarks = (points[good].reshape(-1, 5, 2) + cell[:, None]) * step
+    return Candidates(np.concatenate([corner, size], 1), landmarks, scores[good])
 
 
 def suppress(candidates: Candidates, min_score: float) -> npt.NDArray[np.intp]:
