@@ -91,7 +91,7 @@ def make_rows(count: int, seed: int = 0) -> Iterator[Row]:
                       thumbnail=thumbnail(empty, None))  # fmt: skip
         else:
             pixels = _photograph(truth, index % DRAWINGS, rng)
-            face = Face((27.0, 14.0, 101.0, 118.0), ((60.0, 60.0),) * 5, float(rng.uniform(0.6, 1)))
+            face = Face((22.0, 14.0, 106.0, 118.0), ((60.0, 60.0),) * 5, float(rng.uniform(0.6, 1)))
             yield Row(
                 name, LABELS, _probabilities(truth, rng), truth=truth, face=face, number=number,
                 thumbnail=thumbnail(pixels, face),

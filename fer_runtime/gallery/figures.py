@@ -79,5 +79,5 @@ class Figures:
         known, right = int(self.labelled.sum()), int(self.right.sum())
         if known:
             found.append(("accuracy", f"{right / known:.1%}".replace("%", "\N{NO-BREAK SPACE}%")))
-            found.append(("wrong", f"{known - right:,} of {known:,} labelled"))
+            found.append(("wrong, truth known", f"{known - right:,} of {known:,}"))
         return found

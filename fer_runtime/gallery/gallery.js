@@ -18,14 +18,16 @@ const entries = data.names.map((name, index) => {
   const thumbnail = data.thumbnails[index], from = offset;
   offset += thumbnail ? thumbnail[0] : 0;
   const values = Object.fromEntries(data.values[index] ?? []);
-  const time = values.time === undefined ? "" : `, ${values.time} s`;
-  const number = data.numbers[index] ? ` face ${data.numbers[index]}` : "";
+  const which = [
+    data.numbers[index] ? `face ${data.numbers[index]}` : "",
+    values.time === undefined ? "" : `${values.time} s`,
+  ].filter(Boolean).join(", ");
   return {
-    index, name, predicted, truth, from, thumbnail,
+    index, name, predicted, truth, from, thumbnail, which,
     place: predicted >= 0 ? predicted : LABELS + (predicted === NO_FACE ? 0 : 1),
     share: predicted < 0 ? -1 : data.probabilities[index * LABELS + predicted] / 10000,
     wrong: predicted >= 0 && truth >= 0 && predicted !== truth,
-    short: name.slice(name.lastIndexOf("/") + 1) + number + time,
+    short: name.slice(name.lastIndexOf("/") + 1),
   };
 });
 const known = entries.some((entry) => entry.predicted >= 0 && entry.truth >= 0);
@@ -36,13 +38,14 @@ const plural = (count) => `${count.toLocaleString("en")} ${count === 1 ? "pictur
 
 function verdict(entry) {
   if (entry.predicted < 0 || entry.truth < 0) return "";
-  return entry.wrong ? `wrong, labelled ${data.labels[entry.truth]}` : "as labelled";
+  return entry.wrong ? `wrong, truth: ${data.labels[entry.truth]}` : "right";
 }
 
-/* "happy, 94 %, wrong, labelled sad, party.jpg face 2" */
+/* "happy, 94 %, wrong, truth: sad, party.jpg face 2" */
 function description(entry) {
   const share = entry.predicted < 0 ? "" : percent(entry.share);
-  return [kinds[entry.place], share, verdict(entry), entry.short].filter(Boolean).join(", ");
+  const name = `${entry.short} ${entry.which}`.trim();
+  return [kinds[entry.place], share, verdict(entry), name].filter(Boolean).join(", ");
 }
 
 function make(tag, attributes = {}, ...children) {
@@ -69,18 +72,24 @@ let shown = [], active = 0;
 function select() {
   const words = byId("search").value.toLowerCase().trim();
   const least = byId("minimum").value / 100, onlyWrong = byId("wrong").checked;
-  const before = shown[active];
   shown = entries.filter((entry) =>
     (!pressed.size || pressed.has(entry.place)) && (!least || entry.share >= least) &&
     (!onlyWrong || entry.wrong) && (!words || entry.name.toLowerCase().includes(words)));
   shown.sort(ORDERS[byId("sort").value][1]);
-  active = Math.max(0, shown.indexOf(before));
+  active = 0;
   byId("minimum-text").textContent = percent(least);
   byId("count").textContent = shown.length === entries.length
     ? `Showing all ${plural(shown.length)}.`
     : `Showing ${shown.length.toLocaleString("en")} of ${plural(entries.length)}.` +
       (shown.length ? "" : " Nothing matches; Reset shows everything.");
   layOut();
+  const hidden = grid.getBoundingClientRect().top - stickyHeight();
+  if (hidden < 0) scrollBy(0, hidden);  // what comes first is what was asked for
+}
+
+function stickyHeight() {
+  const controls = byId("controls");
+  return getComputedStyle(controls).position === "sticky" ? controls.offsetHeight : 0;
 }
 
 /* ---- the grid ---- */
@@ -89,14 +98,14 @@ let columns = 1, rowHeight = 1;
 const drawn = new Map();
 
 function layOut() {
-  const style = getComputedStyle(grid), rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+  const style = getComputedStyle(grid);
+  const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const [tile, gap] = ["--tile", "--gap"].map((name) => parseFloat(style.getPropertyValue(name)) * rem);
   columns = Math.max(1, Math.floor((grid.clientWidth + gap) / (tile + gap)));
   grid.style.setProperty("--columns", columns);
   grid.setAttribute("aria-colcount", columns);
   grid.setAttribute("aria-rowcount", Math.ceil(shown.length / columns));
-  const sticky = getComputedStyle(byId("controls")).position === "sticky";
-  document.documentElement.style.setProperty("--sticky", sticky ? `${byId("controls").offsetHeight}px` : "0px");
+  document.documentElement.style.setProperty("--sticky", `${stickyHeight()}px`);
   grid.replaceChildren();
   drawn.clear();
   if (shown.length) {
@@ -143,12 +152,11 @@ function makeTile(position) {
   const caption = make("span", { class: "caption", "aria-hidden": "true" },
     make("span", {}, make("strong", {}, kinds[entry.place]), make("span", {}, share)));
   if (known) {
-    const text = { "": "\u00a0", "as labelled": "✓ as labelled" }[verdict(entry)];
-    const mood = entry.wrong ? "bad" : "good";
-    caption.append(make("span", {}, make("span", { class: mood },
-      text ?? `✗ labelled ${data.labels[entry.truth]}`)));
+    const text = entry.wrong ? `✗ truth: ${data.labels[entry.truth]}` : verdict(entry) && "✓ right";
+    caption.append(make("span", { class: entry.wrong ? "bad" : "good" }, make("span", {}, text || "\u00a0")));
   }
-  caption.append(make("span", {}, make("span", { class: "name" }, make("bdi", {}, entry.short))));
+  caption.append(make("span", { class: "name" }, make("bdi", {}, entry.short),
+    make("span", {}, entry.which)));
   tile.append(makePicture(entry), caption);
   return tile;
 }
@@ -212,6 +220,8 @@ function gridKey(event) {
 
 /* ---- details ---- */
 
+let current = 0;  // closing the dialog makes the tile active that it was opened from
+
 function describe() {
   const entry = shown[active], first = entry.index * LABELS;
   byId("details-title").textContent = kinds[entry.place] +
@@ -221,7 +231,7 @@ function describe() {
   byId("bars").replaceChildren(...data.labels.map((label, place) => {
     const share = data.probabilities[first + place] / 10000, fill = make("b");
     fill.style.width = `${100 * share}%`;
-    const marked = place === entry.truth ? `${label} (labelled)` : label;
+    const marked = place === entry.truth ? `${label} (truth)` : label;
     return make("li", {}, make("span", {}, marked),
       make("span", {}, `${(100 * share).toFixed(1)}\u00a0%`), make("i", { "aria-hidden": "true" }, fill));
   }));
@@ -241,12 +251,13 @@ function facts(entry) {
     found.push(["box", `${size} pixels, left ${left}, top ${top}, right ${right}, bottom ${bottom}`]);
     found.push(["face score", String(score)]);
   }
-  if (entry.truth >= 0) found.push(["labelled", data.labels[entry.truth]]);
+  if (entry.truth >= 0) found.push(["truth", data.labels[entry.truth]]);
   if (entry.predicted === ERROR) found.push(["error", data.errors[entry.index]]);
   return found.concat(data.values[entry.index] ?? []);
 }
 
 function open(position) {
+  current = position;
   activate(position);
   describe();
   dialog.showModal();
@@ -255,7 +266,8 @@ function open(position) {
 
 function step(by) {
   if (active + by < 0 || active + by >= shown.length) return;
-  activate(active + by);
+  current = active + by;
+  activate(current);
   describe();
   if (document.activeElement.disabled || document.activeElement === document.body) byId("close").focus();
 }
@@ -322,7 +334,7 @@ function listen() {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
-  dialog.addEventListener("close", () => moveTo(active));
+  dialog.addEventListener("close", () => moveTo(current));
   let waiting = false;
   addEventListener("scroll", () => {
     if (waiting) return;
