@@ -20,7 +20,7 @@ const entries = data.names.map((name, index) => {
   const values = Object.fromEntries(data.values[index] ?? []);
   const which = [
     data.numbers[index] ? `face ${data.numbers[index]}` : "",
-    values.time === undefined ? "" : `${values.time} s`,
+    values.frame === undefined || values.time === undefined ? "" : `${values.time} s`,
   ].filter(Boolean).join(", ");
   return {
     index, name, predicted, truth, from, thumbnail, which,
@@ -252,7 +252,7 @@ function facts(entry) {
     found.push(["face score", String(score)]);
   }
   if (entry.truth >= 0) found.push(["truth", data.labels[entry.truth]]);
-  if (entry.predicted === ERROR) found.push(["error", data.errors[entry.index]]);
+  if (data.reasons[entry.index]) found.push(["reason", data.reasons[entry.index]]);
   return found.concat(data.values[entry.index] ?? []);
 }
 

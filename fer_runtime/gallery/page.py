@@ -60,8 +60,8 @@ def page_data(rows: Sequence[Row], figures: Figures) -> dict[str, Any]:
     """The rows as the script reads them: one list per column, text already safe to show.
 
     `thumbnails` has [characters of Base64, width, height, *box] of each row, or 0; `boxes` has
-    [left, top, right, bottom, score] in pixels of the picture, or 0; `errors` and `values` are by
-    the row's index, as few rows have any.
+    [left, top, right, bottom, score] in pixels of the picture, or 0. `reasons` (why there is no
+    label) and `values` (further columns) are by the row's index, as few rows have any.
     """
     labels = figures.labels
     truths = [figures.truth(row) for row in rows]
@@ -88,12 +88,16 @@ def page_data(rows: Sequence[Row], figures: Figures) -> dict[str, Any]:
             for row in rows
         ],
         "thumbnails": [_thumbnail(row) for row in rows],
-        "errors": {i: shown_value(row.error) for i, row in enumerate(rows) if row.error},
+        "reasons": {
+            index: shown_value(row.error or row.note)
+            for index, row in enumerate(rows)
+            if row.error or row.note
+        },
         "values": {
-            index: [[shown(key), shown_value(value)] for key, value in row.values.items()
+            index: [[shown(key), shown_value(value)] for key, value in row.extra.items()
                     if value is not None]
             for index, row in enumerate(rows)
-            if row.values
+            if row.extra
         },
     }  # fmt: skip
 

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 
+SIDE = 96
+"""Pixels of a thumbnail's longer side, at most."""
 SURROUNDINGS = 1.6
-"""The side of a face's thumbnail, in long sides of its box: hair, chin and a little of the scene."""
+"""The side of a face's thumbnail, in long sides of its box: hair, chin and some of the scene."""
 QUALITY = 85
 ROWS = 3
 """Of a much larger part, so many rows of pixels are read for each row of the thumbnail; the others
@@ -43,7 +45,7 @@ class Thumbnail(NamedTuple):
 
 
 def thumbnail(
-    pixels: Pixels, face: Face | None, *, scale: float = 1.0, side: int = 96
+    pixels: Pixels, face: Face | None, *, scale: float = 1.0, side: int = SIDE
 ) -> Thumbnail:
     """The part around a face, or the whole picture, as a JPEG of at most `side` pixels a side.
 
@@ -108,7 +110,7 @@ def _encoded(part: Pixels, box: Box | None, side: int) -> Thumbnail:
     ratio = min(1.0, side / max(height, width))
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
     if box is not None:
-        box = tuple(value * ratio for value in box)  # type: ignore[assignment]
+        box = tuple(value * ratio for value in box)
     if (width, height) != size:
         image = fromarray(part[:: max(1, int(1 / ratio) // ROWS)])
         # With the gap, whole blocks are averaged first: a third of the time.
