@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -41,7 +41,7 @@ from fer_runtime.sources.table import SOURCES
 if TYPE_CHECKING:
     from fer_runtime.evaluation import Evaluation, Summary
     from fer_runtime.run import Run
-    from fer_runtime.run_options import RunResult
+    from fer_runtime.run_options import Observer, RunResult
     from fer_runtime.sources.table import SourceOptions
 
 ERROR_ROWS = 3
@@ -105,13 +105,14 @@ def fer_infer(
         threads=threads, batch_size=batch_size, max_pixels=max_pixels,
         on_error=writing.on_error, ending=_ending(writing), top_k=writing.top_k,
         resume=writing.resume, overwrite=writing.overwrite, faces=face_options(finding),
+        thumbnails=writing.gallery is not None,
         smooth=seconds_of(finding.smooth),
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:
         _end_complete(run)
     say(f"model {session.path} on {session.provider_reason}")
-    result = _execute(run, writing)
+    result = _execute(run, writing, finding.annotate)
     hint = photograph_hint(*run.photographs(), run.classifier.spec.input)
     if hint:
         say(hint)
@@ -138,6 +139,14 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
         except DataError as error:
             raise typer.BadParameter(str(error), param_hint="--output") from None
         refuse_overwriting(writing.output, inputs)
+    if writing.gallery:
+        from fer_runtime.gallery.collection import gallery_ending
+
+        try:
+            gallery_ending(writing.gallery)
+        except DataError as error:
+            raise typer.BadParameter(str(error), param_hint="--gallery") from None
+        refuse_overwriting(writing.gallery, [*inputs, writing.output], "--gallery")
     if writing.exclude_duplicates_of and not writing.evaluate:
         raise typer.BadParameter("it needs --evaluate.", param_hint="--exclude-duplicates-of")
     if not writing.resume:
@@ -147,9 +156,10 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
         raise typer.BadParameter(
             f"it needs --output FILE{' or FILE'.join(endings)}.", param_hint="--resume"
         )
-    if writing.evaluate or writing.summary:
+    if writing.evaluate or writing.summary or writing.gallery:
         raise typer.BadParameter(
-            "--evaluate and --summary look at every row; omit them.", param_hint="--resume"
+            "--evaluate, --summary and --gallery look at every row; omit them.",
+            param_hint="--resume",
         )
 
 
@@ -169,7 +179,7 @@ def _ending(writing: OutputOptions) -> str | None:
     return ".jsonl" if writing.as_json else ".csv" if writing.output else ".txt"
 
 
-def _execute(run: Run, writing: OutputOptions) -> RunResult:
+def _execute(run: Run, writing: OutputOptions, annotate: str | None) -> RunResult:
     """Run it with a progress bar, and print what was asked for beside the rows."""
     from fer_runtime.cli.progress import Bar
 
@@ -178,8 +188,8 @@ def _execute(run: Run, writing: OutputOptions) -> RunResult:
     keeps = to_file and run.identity is not None and not watching
     stream = sys.stdout if to_file else sys.stderr
     with _expected_ends(run, writing.output if keeps else None):
-        with Bar(run) as bar:
-            result = run.execute([*bar.observers, *watching])
+        with _products(run, writing, annotate) as products, Bar(run) as bar:
+            result = run.execute([*bar.observers, *watching, *products])
         for each in watching:
             as_json = writing.as_json
             text = json.dumps(each.to_dict(), indent=2) + "\n" if as_json else each.text()
@@ -189,6 +199,25 @@ def _execute(run: Run, writing: OutputOptions) -> RunResult:
     if writing.evaluate and writing.exclude_duplicates_of is None:
         say("images of the training data count too; --exclude-duplicates-of DIR leaves them out")
     return result
+
+
+@contextmanager
+def _products(run: Run, writing: OutputOptions, annotate: str | None) -> Iterator[list[Observer]]:
+    """The gallery and the annotated video; both appear when the run is complete."""
+    with ExitStack() as stack:
+        products: list[Observer] = []
+        if writing.gallery:
+            from fer_runtime.gallery import Gallery
+
+            labels = run.classifier.spec.labels
+            gallery = Gallery(writing.gallery, labels, overwrite=writing.overwrite)
+            products.append(stack.enter_context(gallery))
+        if annotate:
+            from fer_runtime.video.annotate import Annotator
+
+            annotator = Annotator(run.sources.sources, annotate, overwrite=writing.overwrite)
+            products.append(stack.enter_context(annotator))
+        yield products
 
 
 def _watching(run: Run, writing: OutputOptions) -> list[Evaluation | Summary]:

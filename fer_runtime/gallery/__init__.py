@@ -1,0 +1,5 @@
+"""Galleries: what a run found, to look at, as one HTML page or as a contact sheet."""
+
+from fer_runtime.gallery.collection import Gallery
+
+__all__ = ["Gallery"]
