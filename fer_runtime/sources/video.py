@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fer_runtime.errors import ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.items import Item
-from fer_runtime.video.decoding import Frame, Video
+from fer_runtime.video.decoding import Decoder, Frame, open_video
 from fer_runtime.video.sampling import Every, Sampler, parse_every
 
 ENDINGS = (
@@ -43,20 +43,25 @@ def frames(
             not installed.
     """
     sampler = Sampler(parse_every(every) if isinstance(every, str) else every or Every())
-    with Video(path, threads=threads) as video:
+    with open_video(path, threads=threads) as video:
         for frame in video.frames():
-            if sampler.wants(frame.index, frame.time):
+            if sampler.wants(frame.number, frame.time):
                 yield item_of(path, frame, max_pixels)
-        if video.damage is not None:
-            values = {"frame": max(video.index - 1, 0), "time": float(video.time)}
-            yield Item(path, path, video.damage, values=values, stream=path)
+        yield from end_of(path, video)
 
 
 def item_of(path: str, frame: Frame, max_pixels: int) -> Item:
     """A frame as an item, with an error where it has too many pixels."""
-    values = {"frame": frame.index, "time": float(frame.time)}
+    values = {"frame": frame.number, "time": float(frame.time)}
     try:
         pixels = frame.pixels(max_pixels=max_pixels)
     except ImageError as error:
         return Item(path, path, str(error), values=values, stream=path)
     return Item(path, path, content=pixels, values=values, stream=path)
+
+
+def end_of(path: str, video: Decoder) -> Iterator[Item]:
+    """An item whose error has what is wrong with a video that was read; none where nothing is."""
+    if video.damage is not None:
+        values = {"frame": max(video.index - 1, 0), "time": float(video.time)}
+        yield Item(path, path, video.damage, values=values, stream=path)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fer_runtime.errors import DataError, ImageError
+from fer_runtime.errors import DataError
 from fer_runtime.images import MAX_PIXELS, Pixels
 from fer_runtime.images.limits import check_size
 from fer_runtime.items import require_regular
@@ -38,8 +38,8 @@ def pyav(what: str) -> Any:
         import av
     except ImportError as error:
         raise DataError(
-            f"{what}: videos and cameras need PyAV, which cannot be imported ({error}); install it: "
-            "pip install '.[video]'"
+            f"{what}: videos and cameras need PyAV, which cannot be imported ({error}): "
+            "pip install '.[video]' (or remove it from the sources)."
         ) from None
     return av
 
@@ -48,13 +48,13 @@ class Frame(NamedTuple):
     """One decoded frame that is not converted yet.
 
     Attributes:
-        index: its number in the video, from 0.
+        number: its number in the video, from 0.
         time: when it is shown, in seconds from the start of the video.
         picture: PyAV's VideoFrame.
         aspect: width of a pixel divided by its height.
     """
 
-    index: int
+    number: int
     time: Fraction
     picture: Any
     aspect: Fraction = Fraction(1)
@@ -95,52 +95,45 @@ def _turned(pixels: Pixels, picture: Any) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-class Video:
-    """A video file that is open; a context manager.
+class Decoder:
+    """The frames of one open video; a context manager. `open_video` and `open_camera` make it.
 
-    One thread at a time; it can be read once.
+    One thread at a time; the frames can be read once.
 
-    Args:
-        path: the file.
-        threads: threads that decode; None for as many as this process may use.
-
-    Raises:
-        DataError: no such file, not a video, a codec that is not known, or PyAV is missing.
+    Attributes:
+        container: PyAV's container.
+        stream: its stream with the frames.
+        aspect: width of a pixel divided by its height.
+        index: frames read so far.
+        time: the time of the last one, in seconds.
+        damage: what is wrong with the video and where; known when all frames were read, None where
+            nothing is.
     """
 
-    def __init__(self, path: str, *, threads: int | None = None) -> None:
-        require_regular(path)
-        self.path = path
-        self._av = pyav(path)
-        self._file: Any = None
-        self.container = self._open()
-        try:
-            self.stream = self._video_stream()
-        except DataError:
-            self.close()
-            raise
-        codec = self.stream.codec_context
-        codec.thread_type = "AUTO"
-        codec.thread_count = min(threads or usable_threads(), _MOST_THREADS)
-        self.aspect = _aspect(self.stream)
-        self.damage: str | None = None
-        """What is wrong with the video and where; known when all frames were read."""
+    def __init__(
+        self, container: Any, stream: Any, *, expected_end: Fraction | None = None, file: Any = None
+    ) -> None:
+        """`expected_end`: the video's length in seconds by its header. `file` is closed too."""
+        self.container, self.stream, self._file = container, stream, file
+        self.aspect = _aspect(stream)
         self.index = 0
         self.time = Fraction(0)
-        self._clock = Clock(self.container.start_time, self.stream.average_rate)
+        self.damage: str | None = None
+        self._expected_end = expected_end
+        self._clock = Clock(container.start_time, stream.average_rate)
         self._bad = 0
         self._first_bad = ""
+        self._error: Any = pyav("").FFmpegError
 
-    def __enter__(self) -> Video:
+    def __enter__(self) -> Decoder:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the file."""
-        if self.container is not None:
-            self.container.close()
+        """Close the file or the device."""
+        self.container.close()
         if self._file is not None:
             self._file.close()
 
@@ -159,7 +152,7 @@ class Video:
         while True:
             try:
                 packet = next(packets, None)
-            except (self._av.FFmpegError, OSError) as error:
+            except (self._error, OSError) as error:
                 reason = str(error.strerror)
                 break
             if packet is None:
@@ -177,7 +170,7 @@ class Video:
         """The frames that a packet completes; None for those still in the decoder."""
         try:
             pictures = self.stream.codec_context.decode(packet)
-        except self._av.FFmpegError:
+        except self._error:
             self._count_damage()
             return
         if packet is not None and packet.is_corrupt:
@@ -201,76 +194,16 @@ class Video:
                 f"the video is damaged: {pieces} could not be decoded, the first near "
                 f"{self._first_bad}; frames there are missing or wrong"
             )
-        expected = self._expected_end()
         if reason is not None:
             found.append(f"the video cannot be decoded beyond {where}: {reason}")
         elif not self.index:
             found.append("the video contains no frame that can be decoded")
-        elif expected is not None and expected - self.time > _MISSING:
+        elif self._expected_end is not None and self._expected_end - self.time > _MISSING:
             found.append(
-                f"the video cannot be decoded beyond {where}: the file ends there, and its header "
-                f"announces {float(expected):.1f} s"
+                f"the video cannot be decoded beyond {where}: its header announces "
+                f"{float(self._expected_end):.1f} s, and the file is cut off or damaged there"
             )
         self.damage = "; ".join(found) or None
-
-    def _expected_end(self) -> Fraction | None:
-        """When the last frame ends by the header; None where the header does not contain it."""
-        stream, container = self.stream, self.container
-        tag = stream.metadata.get("DURATION", "")
-        try:
-            hours, minutes, seconds = tag.split(":")
-            return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
-        except ValueError:
-            pass
-        if container.format.name.startswith("mpeg"):
-            return None  # FFmpeg takes it from the file's last packet, whatever is missing
-        if stream.duration and stream.time_base:
-            return Fraction(stream.duration * stream.time_base)
-        alone = len(container.streams) == 1
-        return Fraction(container.duration, 10**6) if alone and container.duration else None
-
-    def _open(self) -> Any:
-        if not os.path.getsize(self.path):
-            raise DataError(f"{self.path} is empty; a video is expected by its name.")
-        try:
-            self.path.encode()
-            source: Any = f"file:{self.path}"
-        except UnicodeEncodeError:
-            source = self._file = open(self.path, "rb")  # noqa: SIM115
-        # Playlists (HLS, concat) may name other files and addresses, so that they are not opened.
-        allowed = {
-            "format_whitelist": f"{_VIDEOS},{_PICTURES},{_SOUNDS}",
-            "protocol_whitelist": "file",
-        }
-        try:
-            return self._av.open(source, options=allowed, metadata_errors="replace")
-        except (self._av.FFmpegError, OSError) as error:
-            if self._file is not None:
-                self._file.close()
-            raise DataError(
-                f"{self.path} cannot be opened as a video: {error.strerror}. Its beginning or its "
-                "index is missing or damaged, or it is another kind of file; "
-                f"`ffmpeg -i {os.path.basename(self.path)} repaired.mp4` may repair it."
-            ) from None
-
-    def _video_stream(self) -> Any:
-        """The stream with the frames; raises DataError where there is none."""
-        container = self.container
-        if container.format.name in _PICTURES.split(","):
-            raise DataError(
-                f"{self.path} is one picture, not a video; rename it with a picture's ending."
-            )
-        streams = [s for s in container.streams.video if not _is_cover(s)]
-        if not streams:
-            has = "sound and no video" if container.streams.audio else "no video"
-            raise DataError(f"{self.path} contains {has}; remove it from the sources.")
-        stream = max(streams, key=lambda s: (_size(s), -s.index))
-        if stream.codec_context is None:
-            raise DataError(
-                f"{self.path}: no decoder for its video is known; convert it to H.264, as with "
-                "`ffmpeg -i video -c:v libx264 converted.mp4`."
-            )
-        return stream
 
 
 class Clock:
@@ -297,7 +230,7 @@ class Clock:
         if picture.pts is None or not picture.time_base:
             self._last = following
             return following
-        shown = picture.pts * Fraction(picture.time_base)
+        shown = int(picture.pts) * Fraction(picture.time_base)
         if last is None:
             self._start = shown if self._start is None else min(self._start, shown)
         time = shown - (self._start or 0) + self._shift
@@ -311,12 +244,89 @@ class Clock:
         return time
 
 
-def require_size(width: int, height: int, max_pixels: int, path: str) -> None:
-    """Raises DataError for a video with too many pixels a frame."""
+def open_video(path: str, *, threads: int | None = None) -> Decoder:
+    """A video file, open.
+
+    Args:
+        path: the file.
+        threads: threads that decode; None for as many as this process may use.
+
+    Raises:
+        DataError: no such file, not a video, a codec that is not known, or PyAV is missing.
+    """
+    require_regular(path)
+    av = pyav(path)
+    if not os.path.getsize(path):
+        raise DataError(f"{path} is empty, where a video is expected; remove it from the sources.")
+    source: Any = f"file:{path}"
+    file = None
+    if not is_utf8(path):
+        source = file = open(path, "rb")  # noqa: SIM115
+    # Playlists (HLS, concat) may name other files and addresses, so that they are not opened.
+    allowed = {
+        "format_whitelist": f"{_VIDEOS},{_PICTURES},{_SOUNDS}",
+        "protocol_whitelist": "file",
+    }
     try:
-        check_size(width, height, max_pixels)
-    except ImageError as error:
-        raise DataError(f"{path}: {error}; pass a larger --max-pixels to read it.") from None
+        container = av.open(source, options=allowed, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        if file is not None:
+            file.close()
+        raise DataError(
+            f"{path} cannot be opened as a video: {error.strerror}. Its beginning or its index is "
+            "damaged or missing (a recording that was not finished), or it is another kind of "
+            "file; record or copy it again, or remove it from the sources."
+        ) from None
+    try:
+        stream = _video_stream(path, container)
+    except DataError:
+        container.close()
+        raise
+    stream.codec_context.thread_type = "AUTO"
+    stream.codec_context.thread_count = min(threads or usable_threads(), _MOST_THREADS)
+    return Decoder(container, stream, expected_end=_expected_end(container, stream), file=file)
+
+
+def is_utf8(path: str) -> bool:
+    """Whether a path can be given to FFmpeg as text."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _video_stream(path: str, container: Any) -> Any:
+    """The stream with the frames; raises DataError where there is none."""
+    if container.format.name in _PICTURES.split(","):
+        raise DataError(f"{path} is one picture, not a video; rename it with a picture's ending.")
+    streams = [s for s in container.streams.video if not _is_cover(s)]
+    if not streams:
+        has = "sound and no video" if container.streams.audio else "no video"
+        raise DataError(f"{path} contains {has}; remove it from the sources.")
+    stream = max(streams, key=lambda s: (_size(s), -s.index))
+    if stream.codec_context is None:
+        raise DataError(
+            f"{path}: there is no decoder for its video; convert it to H.264, as with "
+            "`ffmpeg -i video -c:v libx264 converted.mp4`."
+        )
+    return stream
+
+
+def _expected_end(container: Any, stream: Any) -> Fraction | None:
+    """When the last frame ends by the header, in seconds; None where the header does not say."""
+    tag = stream.metadata.get("DURATION", "")
+    try:
+        hours, minutes, seconds = tag.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    except ValueError:
+        pass
+    if container.format.name.startswith("mpeg"):
+        return None  # FFmpeg takes it from the file's last packet, whatever is missing
+    if stream.duration and stream.time_base:
+        return int(stream.duration) * Fraction(stream.time_base)
+    alone = len(container.streams) == 1
+    return Fraction(container.duration, 10**6) if alone and container.duration else None
 
 
 def _is_cover(stream: Any) -> bool:

@@ -40,7 +40,8 @@ def parse_every(text: str) -> Every:
         if number.denominator == 1:
             return Every(frames=int(number))
     raise DataError(
-        f"--every is {text!r}; write a time above zero, as 0.5s, or a whole number of frames, as 10f."
+        f"--every is {text!r}; write a time above zero, as 0.5s, or a whole number of frames, as "
+        "10f."
     )
 
 
