@@ -29,6 +29,7 @@ THIRD_PARTY = {
 }
 EXTRAS = {
     "fer_runtime/sinks/parquet.py": {"pyarrow"},
+    "fer_runtime/video/decoding.py": {"av"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
 }
 """File -> the packages that it alone may import, inside the functions that need them."""

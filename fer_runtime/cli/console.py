@@ -92,6 +92,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxscript": "export",
     "pyarrow": "parquet",
+    "av": "video",
 }
 """Package -> the extra that brings it."""
 
