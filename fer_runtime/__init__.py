@@ -30,12 +30,14 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from fer_runtime.faces.detector import FaceDetector
+    from fer_runtime.faces.options import FaceOptions
     from fer_runtime.faces.face import Face
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Prediction, Row
     from fer_runtime.run import infer
     from fer_runtime.run_options import RunResult
     from fer_runtime.session import Session
+    from fer_runtime.sources.table import SourceOptions
     from fer_runtime.spec import InputSpec, ModelSpec
 
 # Official builds of onnxruntime report events to their maker over the network, and write to
@@ -47,6 +49,7 @@ __all__ = [
     "DataError",
     "Face",
     "FaceDetector",
+    "FaceOptions",
     "FerError",
     "ImageError",
     "InputSpec",
@@ -60,6 +63,7 @@ __all__ = [
     "Row",
     "RunResult",
     "Session",
+    "SourceOptions",
     "TrainingError",
     "__version__",
     "infer",
@@ -71,11 +75,13 @@ __getattr__ = lazy_attributes(
         "Classifier": "fer_runtime.classifier",
         "Face": "fer_runtime.faces.face",
         "FaceDetector": "fer_runtime.faces.detector",
+        "FaceOptions": "fer_runtime.faces.options",
         "Prediction": "fer_runtime.rows",
         "Pipeline": "fer_runtime.pipeline",
         "Row": "fer_runtime.rows",
         "RunResult": "fer_runtime.run_options",
         "Session": "fer_runtime.session",
+        "SourceOptions": "fer_runtime.sources.table",
         "ModelSpec": "fer_runtime.spec",
         "InputSpec": "fer_runtime.spec",
         "FerError": "fer_runtime.errors",

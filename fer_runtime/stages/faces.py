@@ -19,6 +19,9 @@ from fer_runtime.stages.base import Stage, source_of
 PICTURES_AT_ONCE = 4
 """Pictures a thread takes at a time: few, because each takes tens of milliseconds."""
 
+MARGIN = 1.5
+"""A picture that is decoded again has so many times the pixels that the smallest crop needs."""
+
 
 class Found(NamedTuple):
     """The faces of one picture: what the rows need once the picture itself is gone."""
@@ -124,7 +127,7 @@ class FacesOfPictures(Stage):
         smallest = min(side(face, spec.face_crop) for face in faces)
         if picture.scale >= 1 or smallest * picture.scale >= least:
             return picture
-        return photograph.at(least / smallest * max(picture.height, picture.width))
+        return photograph.at(MARGIN * least / smallest * max(picture.height, picture.width))
 
 
 def _note(count: int, min_face: int) -> str:
