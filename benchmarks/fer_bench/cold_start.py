@@ -1,7 +1,7 @@
 """What `fer-infer one.jpg` costs from a cold start: `python -m fer_bench.cold_start`.
 
 Against the least that any program with onnxruntime can cost: a process that imports numpy and
-onnxruntime and opens the same model. Whole processes, alternating, ratio of medians; with compiled
+onnxruntime and opens the same model (with --faces, the face detector too). Whole processes, alternating, ratio of medians; with compiled
 bytecode, as an installation has it after its first run.
 """
 
@@ -19,6 +19,7 @@ import typer
 from fer_bench import timing
 from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
+from fer_runtime.faces.detector import SHIPPED as DETECTOR
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -26,7 +27,8 @@ FLOOR = """
 import numpy, onnxruntime, sys
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+for path in sys.argv[1:]:
+    onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 """
 
 
@@ -35,14 +37,18 @@ def compare(
     image: Annotated[Path, typer.Argument(help="An image file.")],
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
     repeats: Annotated[int, typer.Option(min=1)] = 15,
+    faces: Annotated[bool, typer.Option("--faces", help="Find the faces in the image.")] = False,
 ) -> None:
     """Milliseconds of both, medians of alternating runs, and their ratio."""
-    path = str(find_model(model))
+    paths = [str(find_model(model)), *([str(DETECTOR)] if faces else [])]
+    flags = ["--faces"] if faces else []
     fer_infer = Path(sys.executable).with_name("fer-infer")
     commands = {
-        "import numpy, onnxruntime; open session": [sys.executable, "-c", FLOOR, path],
-        "fer-infer": [str(fer_infer), "--model", path, "--provider", "cpu", str(image)],
-    }
+        "import numpy, onnxruntime; open session": [sys.executable, "-c", FLOOR, *paths],
+        " ".join(["fer-infer", *flags]): [
+            str(fer_infer), "--model", paths[0], "--provider", "cpu", *flags, str(image),
+        ],
+    }  # fmt: skip
     ways = {name: partial(_run, command) for name, command in commands.items()}
     timing.alternate(ways, 1)
     medians = timing.medians(timing.alternate(ways, repeats))

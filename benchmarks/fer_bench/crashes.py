@@ -22,8 +22,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from PIL import Image
 
-from fer_bench import subprocesses
+from fer_bench import face_pictures, subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
@@ -41,16 +42,23 @@ def check(
     images: Annotated[int, typer.Option(help="Links to them that are classified.")] = 20_000,
     kills: Annotated[int, typer.Option(help="Kills for each format.", min=1)] = 50,
     seed: Annotated[int, typer.Option(help="Of the random moments.")] = 0,
+    with_faces: Annotated[
+        bool, typer.Option("--faces", help="Run with --faces, on pictures made of the images.")
+    ] = False,
 ) -> None:
     """Print how each ended; exit status 1 if a row was lost, doubled or changed."""
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
         folder = Path(name)
         faces = folder / "faces"
         faces.mkdir()
-        originals = itertools.cycle(item.path for item in list(Files([data])))
-        for index, path in enumerate(itertools.islice(originals, images)):
-            os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
-        job = (faces, "--model", model, "--provider", "cpu")
+        if with_faces:
+            _draw_pictures(faces, data, images)
+        else:
+            originals = itertools.cycle(item.path for item in list(Files([data])))
+            for index, path in enumerate(itertools.islice(originals, images)):
+                os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
+        flags = ["--faces"] if with_faces else []
+        job = (faces, "--model", model, "--provider", "cpu", *flags)
         rng = np.random.default_rng(seed)
         for ending in ENDINGS:
             whole = folder / f"whole{ending}"
@@ -59,6 +67,13 @@ def check(
             print(f"{ending}: {_killed(job, whole, kills, rng)}", flush=True)
             print(f"{ending}: {_disk_full(job, whole)}", flush=True)
         print(f"closed pipe: {_closed_pipe(job, folder / 'whole.csv')}")
+
+
+def _draw_pictures(folder: Path, data: Path, count: int) -> None:
+    """Pictures of no face to several."""
+    heads = [face_pictures.astronaut(), *face_pictures.fer2013_heads(data, 50)]
+    for index, pixels in enumerate(face_pictures.pictures(count, heads)):
+        Image.fromarray(pixels).save(folder / f"{index:06}.jpg", quality=90)
 
 
 def _killed(job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Generator) -> str:
