@@ -1,8 +1,8 @@
 """What `fer-infer one.jpg` costs from a cold start: `python -m fer_bench.cold_start`.
 
 Against the least that any program with onnxruntime can cost: a process that imports numpy and
-onnxruntime and opens the same model (with --faces, the face detector too). Whole processes, alternating, ratio of medians; with compiled
-bytecode, as an installation has it after its first run.
+onnxruntime and opens the same model (with --faces, the face detector too). Whole processes,
+alternating, ratio of medians; with compiled bytecode, as an installation has it after its first run.
 """
 
 from __future__ import annotations
