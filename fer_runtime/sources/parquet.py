@@ -119,7 +119,7 @@ def _images(array: Any) -> tuple[list[bytes | None], list[str | None]]:
     if not pyarrow.types.is_struct(array.type):
         return array.to_pylist(), [None] * len(array)
     parts = dict(zip((field.name for field in array.type), array.flatten(), strict=True))
-    paths = parts[PATH].to_pylist() if PATH in parts else [None] * len(array)
+    paths = list(_values(parts[PATH])) if PATH in parts else [None] * len(array)
     return parts[BYTES].to_pylist(), paths
 
 
@@ -146,7 +146,7 @@ def _values(array: Any) -> Sequence[Any]:
         array = array.cast(wanted, safe=False)
     try:
         return list(array.to_pylist())
-    except (ValueError, OverflowError, KeyError):  # a year after 9999, an unknown time zone
+    except (ValueError, OverflowError, KeyError):  # not UTF-8, a year after 9999, a zone
         if types.is_timestamp(array.type) and array.type.tz:
             array = array.cast(pyarrow.timestamp(array.type.unit, "UTC"))
         return [_value(each) for each in array]
@@ -155,6 +155,9 @@ def _values(array: Any) -> Sequence[Any]:
 def _value(scalar: Any) -> Any:
     try:
         return scalar.as_py()
+    except UnicodeDecodeError:
+        buffer = getattr(scalar, "as_buffer", None)  # a text; a list of texts has none
+        return buffer().to_pybytes().decode("utf-8", "replace") if buffer else None
     except (ValueError, OverflowError, KeyError):
         return None
 
