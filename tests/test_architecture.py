@@ -29,6 +29,8 @@ THIRD_PARTY = {
 }
 EXTRAS = {
     "fer_runtime/sinks/parquet.py": {"pyarrow"},
+    "fer_runtime/sources/parquet.py": {"pyarrow"},
+    "fer_runtime/sources/parquet_layout.py": {"pyarrow"},
     "fer_runtime/video/decoding.py": {"av"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
 }

@@ -57,14 +57,20 @@ def _merge(known: dict[str, Column], more: Iterable[Column]) -> None:
 
 
 def common(one: Column, other: Column) -> Column:
-    """One column for the values of both.
+    """One column for the values of both; a column of nulls only has any kind.
 
     >>> common(Column("age", "integer"), Column("age", "text")).kind
     'text'
     """
     if one == other:
         return one
+    if _only_nulls(one) or _only_nulls(other):
+        return other if _only_nulls(one) else one
     kinds = {one.kind, other.kind}
     if len(kinds) == 1:
         return Column(one.name, one.kind)
     return Column(one.name, "number" if kinds == {"integer", "number"} else "text")
+
+
+def _only_nulls(column: Column) -> bool:
+    return str(column.arrow) == "null"

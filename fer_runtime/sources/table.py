@@ -72,6 +72,7 @@ IN_FOLDERS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 SOURCES: dict[str, str | Reader | SourceKind] = {
     **dict.fromkeys(IN_FOLDERS, "fer_runtime.sources.archives:TAR"),
     ".csv": "fer_runtime.sources.fer2013_csv:rows",
+    ".parquet": "fer_runtime.sources.parquet:PARQUET",
 }
 """File name ending (lower case), or scheme with its colon -> what reads such a source.
 
