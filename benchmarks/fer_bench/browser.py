@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import tempfile
@@ -26,6 +27,7 @@ KEYS = {
 """Name of a key -> its code on Windows, which the protocol asks for."""
 TEXTS = {"Enter": "\r", " ": " "}
 SHIFT, CONTROL = 8, 2
+TIMEOUT = 60
 
 
 def find_program() -> str | None:
@@ -147,6 +149,8 @@ class Browser:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._buffer:
+            if not select.select([self._read], [], [], TIMEOUT)[0]:
+                raise DataError(f"Chromium did not answer for {TIMEOUT} seconds.")
             chunk = os.read(self._read, 1 << 20)
             if not chunk:
                 raise DataError("Chromium ended unexpectedly.")

@@ -98,6 +98,7 @@ let columns = 1, rowHeight = 1;
 const drawn = new Map();
 
 function layOut() {
+  grid.hidden = !shown.length;
   const style = getComputedStyle(grid);
   const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
   const [tile, gap] = ["--tile", "--gap"].map((name) => parseFloat(style.getPropertyValue(name)) * rem);
@@ -294,6 +295,7 @@ function makeControls() {
   }
   byId("sort").value = known ? "wrong" : "order";
   byId("wrong-switch").hidden = !known;
+  byId("boxes-switch").hidden = !data.boxes.some(Boolean);
 }
 
 function reset() {
