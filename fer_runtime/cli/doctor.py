@@ -13,7 +13,17 @@ from fer_runtime._version import __version__
 from fer_runtime.cli.console import VersionFlag, make_app, run_app
 
 app = make_app()
-PACKAGES = ("numpy", "pillow", "simplejpeg", "torch", "torchvision", "onnx", "onnxscript")
+PACKAGES = (
+    "numpy",
+    "pillow",
+    "simplejpeg",
+    "pyarrow",
+    "av",
+    "torch",
+    "torchvision",
+    "onnx",
+    "onnxscript",
+)
 
 
 def report() -> dict[str, Any]:
