@@ -56,8 +56,8 @@ def fer_infer(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Image files, folders, globs, or files with many images: "
-            f"{', '.join(SOURCES)} (FER2013's). - is a list on stdin.",
+            help="Image files, folders, globs, or what contains many images: "
+            f"{', '.join(SOURCES)} (.csv is FER2013's). - is a list on stdin.",
         ),
     ],
     writing: OutputOptions,
@@ -116,7 +116,7 @@ def fer_infer(
     hint = photograph_hint(*run.photographs(), run.classifier.spec.input)
     if hint:
         say(hint)
-    say(last_line(result))
+    say(last_line(result, faces=run.faces is not None))
     raise typer.Exit(ERROR_ROWS if result.errors or result.finished_errors else 0)
 
 

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from fer_runtime.spec import InputSpec
 
 
-def last_line(result: RunResult) -> str:
+def last_line(result: RunResult, *, faces: bool = False) -> str:
     """Counts, time and speed of a run."""
     rows = count(result.pictures, "image")
-    if result.faces or result.pictures != result.rows:
+    if faces:
         rows = f"{count(result.faces, 'face')} in {rows}"
     parts = [
         f"{rows} in {result.seconds:.2f} s "
