@@ -37,7 +37,8 @@ class Gallery:
     True
 
     The truth about a row is that of its source where the source knows it, else the innermost of its
-    folders that is named after a label; wrong ones come first on the page.
+    folders that is named after a label, and it is about the largest face of its picture, as for
+    `Evaluation`. Wrong ones come first on the page.
 
     Args:
         output: FILE.html or FILE.png.

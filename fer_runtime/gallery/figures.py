@@ -55,7 +55,13 @@ class Figures:
             self.right[truth] += truth == place
 
     def truth(self, row: Row) -> int | None:
-        """The place of a row's true label; None where it is not known."""
+        """The place of a row's true label; None where it is not known.
+
+        A picture's label is that of its largest face, as for `--evaluate`; nothing is known about
+        the others.
+        """
+        if not row.starts_picture:
+            return None
         place = self.places.get(row.truth or "")
         return place_of(row.name, self.places) if place is None else place
 

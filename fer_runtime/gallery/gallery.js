@@ -18,8 +18,9 @@ const entries = data.names.map((name, index) => {
   const thumbnail = data.thumbnails[index], from = offset;
   offset += thumbnail ? thumbnail[0] : 0;
   const values = Object.fromEntries(data.values[index] ?? []);
+  const several = data.numbers[index] > 1 || data.numbers[index + 1] > 1;
   const which = [
-    data.numbers[index] ? `face ${data.numbers[index]}` : "",
+    several ? `face ${data.numbers[index]}` : "",
     values.frame === undefined || values.time === undefined ? "" : `${values.time} s`,
   ].filter(Boolean).join(", ");
   return {

@@ -55,15 +55,16 @@ def test_the_truth_is_the_sources_or_the_folder_named_after_a_label(tmp_path: Pa
         face_row("happy/2.jpg", 0.3, 0.7, 0.0),
         face_row("happy/3.jpg", 0.3, 0.7, 0.0, truth="sad"),
         face_row("other/4.jpg", 0.3, 0.7, 0.0),
+        face_row("happy/1.jpg", 0.3, 0.7, 0.0, number=2),
     ]
     page = Page(write(tmp_path / "out.html", rows))
-    assert page.data["truths"] == [0, 0, 1, -1]
-    assert page.figures == {"faces": "4", "accuracy": "66.7 %", "wrong, truth known": "1 of 3"}
+    assert page.data["truths"] == [0, 0, 1, -1, -1], "of a picture, the largest face"
+    assert page.figures == {"faces": "5", "accuracy": "66.7 %", "wrong, truth known": "1 of 3"}
     table = re.findall(r'<tr><th scope="row">(\w+)</th>(.*?)</tr>', page.source)
     cells = {label: re.findall(r"<td>(.*?)</td>", row) for label, row in table}
     # predicted, share, mean probability, labelled, recall, precision of those with a truth
     assert [c.replace("\N{NO-BREAK SPACE}", " ") for c in cells["sad"]] == [
-        *("3", "75 %", "70 %", "1", "100 %", "50 %"),
+        *("4", "80 %", "70 %", "1", "100 %", "50 %"),
     ]
     assert cells["neutral"][2:] == ["–", "0", "–", "–"]
 

@@ -30,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             name = f"{LABELS[index % 3]}/{index:03d}.jpg"
             gallery.add([face_row(name, *shares.tolist(), grey=6 * index)])
         gallery.add([empty_row("wall.jpg"), Row("broken.jpg", LABELS, error="cut short")])
-        gallery.add([face_row(NAME, 1.0, 0.0, 0.0)])
+        gallery.add([face_row(NAME, 1.0, 0.0, 0.0), face_row(NAME, 0.9, 0.1, 0.0, number=2)])
     return path
 
 
@@ -56,22 +56,24 @@ def shown(browser: Browser) -> list[str]:
 def test_it_opens_with_wrong_ones_first_and_pictures_in_place(browser: Browser, page: Path) -> None:
     browser.open(page)
     order = browser.value("shown.map(e => [e.wrong, e.predicted < 0, e.share])")
-    assert len(order) == 43
+    assert len(order) == 44
     assert order == sorted(order, key=lambda each: (not each[0], each[1], -each[2]))
     loaded = "[...document.querySelectorAll('.tile img')].map(i => i.naturalWidth)"
     browser.settle()
     assert set(browser.value(loaded)) == {48}
     first = browser.value("document.querySelector('.tile img').alt")
     wrong = browser.value("shown[0].name.slice(-7)")
-    assert first.endswith(f", {wrong} face 1")
+    assert first.endswith(f", {wrong}")
     assert ", wrong, truth: " in first
 
 
 def test_names_are_text(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.value("byId('search').value = 'onerror', select()")
-    assert browser.value("byId('count').textContent") == "Showing 1 of 43 pictures."
-    assert shown(browser) == [r"script><img src=x onerror=document.title='attacked'>\u202egpj"]
+    assert browser.value("byId('count').textContent") == "Showing 2 of 44 pictures."
+    assert shown(browser) == [r"script><img src=x onerror=document.title='attacked'>\u202egpj"] * 2
+    alts = browser.value("[...document.querySelectorAll('.tile img')].map(i => i.alt.slice(-10))")
+    assert alts == ["gpj face 1", "gpj face 2"]
     assert browser.value("document.title") == "gallery.html"
 
 
@@ -81,13 +83,13 @@ def test_it_filters_and_counts(browser: Browser, page: Path) -> None:
     browser.value(press.format(3))
     browser.value(press.format(4))
     assert shown(browser) == ["wall.jpg", "broken.jpg"]
-    assert browser.value("byId('count').textContent") == "Showing 2 of 43 pictures."
+    assert browser.value("byId('count').textContent") == "Showing 2 of 44 pictures."
     browser.value(press.format(3))
     browser.value("byId('minimum').value = 1, select()")
     assert shown(browser) == []
     assert "Nothing matches" in browser.value("byId('count').textContent")
     browser.value("byId('reset').click()")
-    assert browser.value("byId('count').textContent") == "Showing all 43 pictures."
+    assert browser.value("byId('count').textContent") == "Showing all 44 pictures."
 
 
 def test_details_show_every_probability(browser: Browser, page: Path) -> None:
