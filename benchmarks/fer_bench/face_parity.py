@@ -1,9 +1,9 @@
 """The detector against OpenCV's with the same model: `python -m fer_bench.face_parity FOLDER`.
 
 On pictures made with a seed, of the astronaut of tests/data and of the faces of a FER2013 folder:
-the same set of faces at the same threshold, and how far boxes, landmarks and scores differ. Needs
-opencv-python-headless 5 (extra `dev`). The status is not 0 where a set differs, or a box by more than
-0.01 pixel.
+the same set of faces at the same threshold, and how far boxes, landmarks and scores differ. Where a
+set differs, or a box by more than 0.01 pixel, the exit status is not 0. Needs
+opencv-python-headless 5 (extra `dev`).
 """
 
 from __future__ import annotations

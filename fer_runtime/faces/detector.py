@@ -13,13 +13,12 @@ from fer_runtime import images, providers
 from fer_runtime.errors import ImageError, ModelFileError
 from fer_runtime.faces import decoding
 from fer_runtime.faces.face import Face
+from fer_runtime.faces.options import MIN_SCORE
 from fer_runtime.images import pictures
 from fer_runtime.session import checked_threads, open_graph
 
 SHIPPED = Path(__file__).parent.parent / "models" / "face_detection_yunet_2026may.onnx"
 """models/FACE_DETECTOR.md says where it comes from, and what it is and is not for."""
-MIN_SCORE = 0.6
-"""Faces with a lower score are not reported, unless the caller passes another limit."""
 MULTIPLE = max(decoding.STRIDES)
 """The model takes pictures whose sides are multiples of this."""
 WIDTHS = {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}
