@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from fer_runtime.faces.detector import FaceDetector
-    from fer_runtime.faces.options import FaceOptions
     from fer_runtime.faces.face import Face
+    from fer_runtime.faces.options import FaceOptions
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Prediction, Row
     from fer_runtime.run import infer

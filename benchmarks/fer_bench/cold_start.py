@@ -2,7 +2,7 @@
 
 Against the least that any program with onnxruntime can cost: a process that imports numpy and
 onnxruntime and opens the same model (with --faces, the face detector too). Whole processes,
-alternating, ratio of medians; with compiled bytecode, as an installation has it after its first run.
+alternating, ratio of medians; with compiled bytecode, as an installation has it after one run.
 """
 
 from __future__ import annotations

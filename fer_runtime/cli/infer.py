@@ -25,6 +25,7 @@ from fer_runtime.cli.console import (
 )
 from fer_runtime.cli.infer_options import (
     FaceFlags,
+    ModelOptions,
     OutputOptions,
     ReadFlags,
     check_faces,
@@ -33,9 +34,8 @@ from fer_runtime.cli.infer_options import (
     source_options,
 )
 from fer_runtime.cli.infer_words import last_line, photograph_hint
-from fer_runtime.cli.options import choice, expand
+from fer_runtime.cli.options import expand
 from fer_runtime.errors import DataError
-from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sources.table import SOURCES
 
 if TYPE_CHECKING:
@@ -60,32 +60,10 @@ def fer_infer(
             f"{', '.join(SOURCES)} (.csv is FER2013's). - is a list on stdin.",
         ),
     ],
+    running: ModelOptions,
     writing: OutputOptions,
     finding: FaceFlags,
     reading: ReadFlags,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
-            "compact_cnn.int8 is the shipped one as int8."
-        ),
-    ] = None,
-    spec: Annotated[
-        Path | None, typer.Option(help="ModelSpec as JSON, for an ONNX file that contains none.")
-    ] = None,
-    provider: Annotated[
-        str,
-        choice(provider_choices(), help="Where it runs, or an error; auto reports its choice."),
-    ] = "auto",
-    batch_size: Annotated[
-        int, typer.Option(help="Images per run of the session.", min=1, max=4096)
-    ] = 32,
-    max_pixels: Annotated[
-        int, typer.Option(help="Larger images are error rows, and are not decoded.", min=1)
-    ] = 50_000_000,
-    threads: Annotated[
-        int | None, typer.Option(help="CPU threads; default: all this process may use.", min=1)
-    ] = None,
     version: VersionFlag = False,
 ) -> None:
     """Classify the apparent facial expression in images, in batches.
@@ -96,17 +74,18 @@ def fer_infer(
     from fer_runtime.run import Run
     from fer_runtime.spec import ModelSpec
 
-    _check(writing, [*sources, model, spec])
+    _check(writing, [*sources, running.model, running.spec])
     check_faces(finding)
+    spec = running.spec
     run = Run(
         _sources(sources, writing.shard, source_options(finding, reading)),
         writing.output or "-",
-        model=model, spec=ModelSpec.read(spec) if spec else None, provider=provider,
-        threads=threads, batch_size=batch_size, max_pixels=max_pixels,
-        on_error=writing.on_error, ending=_ending(writing), top_k=writing.top_k,
-        resume=writing.resume, overwrite=writing.overwrite, faces=face_options(finding),
+        model=running.model, spec=ModelSpec.read(spec) if spec else None,
+        provider=running.provider, threads=running.threads, batch_size=running.batch_size,
+        max_pixels=running.max_pixels, on_error=writing.on_error, ending=_ending(writing),
+        top_k=writing.top_k, resume=writing.resume, overwrite=writing.overwrite,
+        faces=face_options(finding), smooth=seconds_of(finding.smooth),
         thumbnails=writing.gallery is not None,
-        smooth=seconds_of(finding.smooth),
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:

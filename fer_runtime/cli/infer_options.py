@@ -9,12 +9,32 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fer_runtime.cli.options import option
+from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sinks.table import SINKS
 
 if TYPE_CHECKING:
     from fer_runtime.sources.table import SourceOptions
 
 FACES, SOURCES = "Faces and videos", "Tables and archives"
+
+
+@dataclass(eq=False, repr=False)
+class ModelOptions:
+    """Which model runs, and how."""
+
+    model: str | None = option(
+        None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
+        "compact_cnn.int8 is the shipped one as int8.",
+    )  # fmt: skip
+    spec: Path | None = option(None, "ModelSpec as JSON, for an ONNX file that contains none.")
+    provider: str = option(
+        "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
+    )
+    batch_size: int = option(32, "Images per run of the session.", min=1, max=4096)
+    max_pixels: int = option(
+        50_000_000, "Larger images are error rows, and are not decoded.", min=1
+    )
+    threads: int | None = option(None, "CPU threads; default: all this process may use.", min=1)
 
 
 @dataclass(eq=False, repr=False)  # each generated method costs a cold start

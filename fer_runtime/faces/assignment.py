@@ -9,7 +9,7 @@ import numpy.typing as npt
 def assignment(cost: npt.NDArray[np.float64]) -> dict[int, int]:
     """(n, m) costs from 0 to 1 -> row -> column of the pairs with the smallest sum.
 
-    A pair at cost 1 is no better than leaving both alone, and is not in the result. The Hungarian
+    A pair at cost 1 is as good as leaving both alone, and is not in the result. The Hungarian
     algorithm with potentials (Kuhn 1955; the form is that of Jonker and Volgenant 1987).
     """
     if cost.shape[0] > cost.shape[1]:

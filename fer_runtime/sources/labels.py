@@ -15,7 +15,7 @@ def label_of(value: Any, names: Sequence[str] | None) -> tuple[str | None, int |
     """A label's name, and else the number of its class.
 
     A number is the place of a name in `names`, and without names it stays a number: the order of
-    the classes is not the same in every data set. A negative number is no label, as in the test
+    the classes is not the same in every data set. A negative number is not a label, as in the test
     splits of Hugging Face.
 
     >>> label_of("1", ("angry", "happy")), label_of(1, None), label_of("sad", None)
