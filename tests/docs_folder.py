@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import json
 import shutil
 import tarfile
 import zipfile
@@ -63,6 +65,8 @@ def prepare(folder: Path) -> Path:
             shutil.copy(face, folder / name)
     shutil.copytree(folder / "faces" / "train", folder / "photos")
     _archives(folder, faces[:5])
+    _shards(folder / "shards", faces[:8])
+    _tables(folder, faces[:8])
     _fer2013(folder / "fer2013.csv", folder / "faces")
     (folder / "train").symlink_to(ROOT / "train")
     _models(folder)
@@ -90,6 +94,45 @@ def _archives(folder: Path, faces: list[Path]) -> None:
         for face in faces:
             tar.add(face, face.name)
             archive.write(face, face.name)
+
+
+def _shards(folder: Path, faces: list[Path]) -> None:
+    """WebDataset samples: an image, its class, and what is known about it."""
+    folder.mkdir()
+    for number in range(4):
+        with tarfile.open(folder / f"{number:03}.tar", "w") as tar:
+            for place, face in enumerate(faces[number::4]):
+                about = {"age": 30 + place, "camera": {"name": "left"}}
+                parts = {
+                    "jpg": face.read_bytes(),
+                    "cls": face.parent.name.encode(),
+                    "json": json.dumps(about).encode(),
+                }
+                for ending, content in parts.items():
+                    entry = tarfile.TarInfo(f"{place:04}.{ending}")
+                    entry.size = len(content)
+                    tar.addfile(entry, io.BytesIO(content))
+
+
+def _tables(folder: Path, faces: list[Path]) -> None:
+    """Parquet as Hugging Face has it."""
+    import pyarrow
+    from pyarrow import parquet
+
+    names = sorted({face.parent.name for face in faces})
+    features = {"label": {"_type": "ClassLabel", "names": names}}
+    table = pyarrow.table(
+        {
+            "image": [{"bytes": face.read_bytes(), "path": face.name} for face in faces],
+            "label": [names.index(face.parent.name) for face in faces],
+            "id": [f"face-{place}" for place in range(len(faces))],
+            "age": list(range(30, 30 + len(faces))),
+            "caption": ["a drawn face"] * len(faces),
+        }
+    ).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    (folder / "data").mkdir()
+    for name in ("faces.parquet", "data/0.parquet", "data/1.parquet"):
+        parquet.write_table(table, folder / name)
 
 
 def _fer2013(path: Path, faces: Path) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-CLASS_NUMBER = "class number"
-"""Key in an item's `extra`: the number of its class, where nothing gives the number's name."""
+CLASS_NUMBER = "\0class number"
+"""Key in an item's `extra`: the number of its class, where nothing gives the number's name. It is
+not the name of a column: no table has one with a null character."""
 
 LONGEST_NUMBER = 9
 

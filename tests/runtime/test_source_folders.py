@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from fer_runtime.errors import DataError
 from fer_runtime.sources import Files, Sources
 from fer_runtime.sources.patterns import expand, is_pattern
+from tests.runtime.command import Infer, read_csv
 from tests.runtime.shards import archive, names, png, touch
 
 
@@ -153,3 +154,33 @@ def test_a_range_has_all_numbers_with_their_width(first: int, last: int, width: 
     assert found[0] == f"s-{first:0{len(found[0]) - 6}d}.tar"
     if width > max(len(str(first)), len(str(last))):
         assert {len(name) for name in found} == {width + 6}
+
+
+def test_fer_infer_reads_a_folder_of_shards(tmp_path: Path, infer: Infer) -> None:
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    for number, label in enumerate(("happy", "sad")):
+        members = [("1.png", png(number)), ("1.cls", label.encode()), ("1.json", b'{"age": 3}')]
+        archive(folder / f"{number}.tar", *members)
+    done = infer(folder, "-o", "-", "--columns", "age", "--evaluate")
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(done.stdout)
+    assert [(row["path"], row["age"]) for row in rows] == [
+        (f"{folder}/0.tar/1.png", "3"), (f"{folder}/1.tar/1.png", "3")
+    ]  # fmt: skip
+    assert b"2 labelled images evaluated" in done.stderr
+    missing = infer(f"{folder}/{{0..2}}.tar", "-o", "-")
+    assert missing.returncode == 6 and b"2.tar does not exist" in missing.stderr
+
+
+def test_fer_infer_names_what_to_do_about_tables_and_numbers(tmp_path: Path, infer: Infer) -> None:
+    folder = tmp_path / "tables"
+    touch(folder, "a.csv", "b.csv", "notes.txt")
+    done = infer(folder)
+    assert done.returncode == 6
+    hint = f"2 of them are videos or tables: name them, as {folder}/*.csv."
+    assert f"no image files there (3 other files); {hint}" in done.stderr.decode()
+    members = [("1.png", png(1)), ("1.cls", b"happy"), ("2.png", png(2)), ("2.cls", b"3")]
+    done = infer(archive(tmp_path / "s.tar", *members), "--evaluate")
+    assert done.returncode == 0 and b"1 without a label skipped" in done.stderr
+    assert b"the labels of 1 image are numbers: pass the names" in done.stderr

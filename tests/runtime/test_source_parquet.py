@@ -85,9 +85,12 @@ def test_the_columns_that_options_name(tmp_path: Path) -> None:
 
 
 def test_class_numbers_without_names(tmp_path: Path) -> None:
-    path = save(tmp_path / "x.parquet", {"image": images(3), "label": [0, 1, 2]})
+    columns = {"image": images(3), "label": [0, 1, 2], "class number": [5, 6, 7]}
+    path = save(tmp_path / "x.parquet", columns)
     sources = Sources([path])
-    assert [item.label for item in sources] == [None] * 3
+    items = list(sources)
+    assert [item.label for item in items] == [None] * 3
+    assert items[0].extra == {"label": 0, "class number": 5, CLASS_NUMBER: 0}
     assert "the labels of 3 images are numbers: pass the names" in sources.label_hint()
     assert [i.label for i in read(path, class_labels=("a", "b"))] == ["a", "b", None]
     named = save(tmp_path / "y.parquet", {"image": images(2), "label": [0, 1]}, FEATURES)
