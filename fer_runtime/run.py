@@ -224,7 +224,9 @@ class Run:
         if self.faces is not None:
             options["faces"] = self.faces._asdict() | {"smooth": self.smooth}
         if self.sources.options != SourceOptions():
-            options["reading"] = self.sources.options._asdict()
+            chosen = self.sources.options._asdict().items()
+            # As JSON keeps it, so that it can be compared with the record of an earlier run.
+            options["reading"] = {k: list(v) if isinstance(v, tuple) else v for k, v in chosen}
         return identity(file_sha256(session.path), session.spec, session.provider, options)
 
 

@@ -169,12 +169,12 @@ def _execute(run: Run, writing: OutputOptions, annotate: str | None) -> RunResul
     with _expected_ends(run, writing.output if keeps else None):
         with _products(run, writing, annotate) as products, Bar(run) as bar:
             result = run.execute([*bar.observers, *watching, *products])
+        if writing.evaluate and (hint := run.sources.label_hint()):
+            say(hint)
         for each in watching:
             as_json = writing.as_json
             text = json.dumps(each.to_dict(), indent=2) + "\n" if as_json else each.text()
             print_text(text, stream)
-    if writing.evaluate and (hint := run.sources.label_hint()):
-        say(hint)
     if writing.evaluate and writing.exclude_duplicates_of is None:
         say("images of the training data count too; --exclude-duplicates-of DIR leaves them out")
     return result

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
+import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fer_runtime.columns import has_faces
@@ -74,8 +77,22 @@ def cell_of(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.9g}"
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, ensure_ascii=False, default=str)
+    found = plain(value)
+    return found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+
+
+def plain(value: Any) -> Any:
+    """A value of a source's column as JSON has it: bytes in Base64, null for NaN and infinity."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
     return str(value)
 
 
@@ -104,9 +121,9 @@ class JsonLinesSink(LinesSink):
         if self.columns.faces:
             entry["note"] = row.note
         for name, column in zip(self.columns.kept_names, self.columns.kept, strict=True):
-            entry[name] = row.extra.get(column.name)
+            entry[name] = plain(row.extra.get(column.name))
         # JSON is UTF-8: other bytes of a name are escaped, as Python's json reads them back.
-        text = json.dumps(entry, ensure_ascii=not _is_utf8(row.name), default=str)
+        text = json.dumps(entry, ensure_ascii=not _is_utf8(row.name))
         self.stream.write(text + "\n")
 
     @classmethod

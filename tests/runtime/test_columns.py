@@ -127,3 +127,19 @@ def test_rows_are_mappings_with_every_column() -> None:
     with pytest.raises(KeyError):
         found()["nothing"]
     assert repr(found()) == "Row('clip.mp4' face 2: loud 0.750)"
+
+
+def test_values_that_json_has_not_are_written_as_it_can(tmp_path: Path) -> None:
+    several = Columns(LABELS, kept=[Column(name) for name in "abcde"])
+    extra = {
+        "a": float("nan"),
+        "b": b"\xff\x00",
+        "c": [float("inf"), b"x"],
+        "d": True,
+        "e": {1: None},
+    }
+    row = Row("x", LABELS, np.array([1, 0], np.float32), columns=several, extra=extra)
+    entry = json.loads(write(tmp_path / "o.jsonl", row), parse_constant=pytest.fail)
+    assert [entry[name] for name in "abcde"] == [None, "/wA=", [None, "eA=="], True, {"1": None}]
+    line = write(tmp_path / "o.csv", row).decode().splitlines()[1]
+    assert line.endswith(',nan,/wA=,"[null, ""eA==""]",true,"{""1"": null}"')
