@@ -21,7 +21,8 @@ from fer_runtime.errors import DataError, ImageError
 from fer_runtime.evaluation import Evaluation, Summary
 from fer_runtime.rows import Row
 from fer_runtime.run import Run
-from fer_runtime.sources import Sources
+from fer_runtime.sources import SourceOptions, Sources
+from tests.runtime.shards import archive, png
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -264,3 +265,15 @@ def test_leaving_early_stops_reading(classifier: Classifier, faces: Pixels) -> N
     before = taken
     time.sleep(0.3)
     assert taken == before
+
+
+def test_options_of_sources_are_part_of_the_run(tmp_path: Path, tiny_model: Path) -> None:
+    path = archive(tmp_path / "s.tar", ("a.png", png(9)), ("a.json", b'{"age": 31, "id": "x"}'))
+    options = {"model": tiny_model, "provider": "cpu", "resume": True}
+    output = tmp_path / "rows.csv"
+    reading = SourceOptions(columns=("age", "id"))
+    infer(path, output, reading=reading, **options)  # type: ignore[arg-type]
+    assert output.read_text().splitlines()[1].endswith(",,31,x")
+    assert infer(path, output, reading=reading, **options).complete  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="was made with"):
+        infer(path, output, **options)  # type: ignore[arg-type]
