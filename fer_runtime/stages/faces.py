@@ -96,7 +96,7 @@ class FacesOfPictures(Stage):
             photograph = Photograph(source_of(item), max_pixels=self.max_pixels)
             picture = photograph.at(self.options.detect_size)
             faces = [
-                _enlarged(face, 1 / picture.scale) for face in self.detector.find(picture.pixels)
+                enlarged(face, 1 / picture.scale) for face in self.detector.find(picture.pixels)
             ]
             large = [face for face in faces if _short_side(face) >= self.options.min_face]
             large.sort(key=_area, reverse=True)
@@ -136,7 +136,7 @@ def _note(count: int, min_face: int) -> str:
     return f"no face of {min_face} pixels or more ({count} smaller)"
 
 
-def _enlarged(face: Face, factor: float) -> Face:
+def enlarged(face: Face, factor: float) -> Face:
     """The face in pixels of a picture that is `factor` times as large."""
     if factor == 1:
         return face
