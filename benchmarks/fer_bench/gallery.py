@@ -196,27 +196,35 @@ def _tab_to(browser: Browser, stop: str) -> None:
     raise DataError(f"Tab does not reach {stop}.")
 
 
+_PAGE = "columns * Math.max(1, Math.floor(innerHeight / rowHeight) - 1)"
+"""How far Page Down moves."""
+_IN_VIEW = (
+    "(r => r.top >= stickyHeight() && r.bottom <= innerHeight)"
+    "(tileAt(active).getBoundingClientRect())"
+)
+"""Nothing of the tile is outside of the window, or below the controls that stay at its top."""
+
+
 def _use_grid(browser: Browser, require: Callable[[str, str], None]) -> None:
     """Into the grid with the skip link, through it with arrows, into the details and back."""
     _tab_to(browser, "skip")
     browser.press("Enter")
     for key, modifiers, position in (
         ("ArrowRight", 0, "1"),
+        ("ArrowUp", 0, "1"),
         ("ArrowDown", 0, "1 + columns"),
         ("ArrowLeft", 0, "columns"),
         ("End", 0, "2 * columns - 1"),
-        ("PageDown", 0, "2 * columns - 1 + columns * Math.max(1, Math.floor(innerHeight / "
-         "rowHeight) - 1)"),
+        ("PageDown", 0, f"2 * columns - 1 + {_PAGE}"),
+        ("ArrowUp", 0, f"columns - 1 + {_PAGE}"),
         ("End", CONTROL, "shown.length - 1"),
+        ("ArrowDown", 0, "shown.length - 1"),
         ("ArrowRight", 0, "shown.length - 1"),
         ("Home", CONTROL, "0"),
-    ):  # fmt: skip
+    ):
         browser.press(key, modifiers=modifiers)
         focus = f"document.activeElement === tileAt(active) && active === {position}"
-        inside = (
-            "(r => r.top >= 0 && r.bottom <= innerHeight)(tileAt(active).getBoundingClientRect())"
-        )
-        require(f"{key} moves the focus to {position}, in view", f"{focus} && {inside}")
+        require(f"{key} moves the focus to {position}, in view", f"{focus} && {_IN_VIEW}")
     browser.press("Enter")
     require("Enter opens the details", "dialog.open && dialog.contains(document.activeElement)")
     browser.press("ArrowRight")

@@ -207,11 +207,14 @@ function moveTo(position) {
 
 function gridKey(event) {
   if (event.altKey || event.metaKey || !shown.length) return;
-  const start = active - active % columns, page = Math.max(1, Math.floor(innerHeight / rowHeight) - 1);
+  const column = active % columns, start = active - column;
+  const page = Math.max(1, Math.floor(innerHeight / rowHeight) - 1);
+  const lastStart = Math.floor((shown.length - 1) / columns) * columns;
+  const down = (rows) => Math.min(start + rows * columns, lastStart) + column;
+  const up = (rows) => Math.max(start - rows * columns, 0) + column;
   const target = {
     ArrowRight: active + 1, ArrowLeft: active - 1,
-    ArrowDown: active + columns, ArrowUp: active - columns,
-    PageDown: active + page * columns, PageUp: active - page * columns,
+    ArrowDown: down(1), ArrowUp: up(1), PageDown: down(page), PageUp: up(page),
     Home: event.ctrlKey ? 0 : start,
     End: event.ctrlKey ? shown.length - 1 : start + columns - 1,
   }[event.key];
@@ -258,7 +261,7 @@ function facts(entry) {
   return found.concat(data.values[entry.index] ?? []);
 }
 
-function open(position) {
+function openDetails(position) {
   current = position;
   activate(position);
   describe();
@@ -325,7 +328,7 @@ function listen() {
   });
   grid.addEventListener("click", (event) => {
     const tile = event.target.closest(".tile");
-    if (tile) open(Number(tile.dataset.position));
+    if (tile) openDetails(Number(tile.dataset.position));
   });
   byId("previous").addEventListener("click", () => step(-1));
   byId("next").addEventListener("click", () => step(1));

@@ -94,7 +94,7 @@ def test_it_filters_and_counts(browser: Browser, page: Path) -> None:
 
 def test_details_show_every_probability(browser: Browser, page: Path) -> None:
     browser.open(page)
-    browser.value("byId('sort').value = 'order', select(), open(1)")
+    browser.value("byId('sort').value = 'order', select(), openDetails(1)")
     bars = browser.value("[...document.querySelectorAll('#bars li')].map(e => e.textContent)")
     shares = np.random.default_rng(5).dirichlet((1, 1, 1), 2)[1]
     names = ["happy", "sad (truth)", "neutral"]
