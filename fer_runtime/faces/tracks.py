@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -131,7 +132,6 @@ def _distances(tracks: Sequence[_Track], time: float, centres: Floats, sizes: Fl
     expected = np.array([track.expected(time) for track in tracks])
     known = np.array([track.size for track in tracks])
     gaps = np.array([time - track.time for track in tracks])
-    lengths = np.hypot(*(centres[:, None] - expected[None]).transpose(2, 0, 1))
     spread = np.where([track.sights > 1 for track in tracks], _SPREAD, _UNKNOWN_SPREAD)
     away = np.hypot(*(centres[:, None] - expected[None]).transpose(2, 0, 1))
     away /= (sizes[:, None] + known) / 2
@@ -170,7 +170,7 @@ class Follower:
         self._history: dict[int, deque[tuple[float, Probabilities]]] = {}
 
     def follow(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows, those of a stream with "track" in their values: a number, or None for no face.
+        """The rows, those of a stream with "track" in `extra`: a number, or None for no face.
 
         Numbers are from 1 in each stream, in the order in which the faces appear.
         """
@@ -192,20 +192,17 @@ class Follower:
         self._frame = frame
 
     def _follow_frame(self, rows: list[Row]) -> list[Row]:
-        self._time = max(self._time, float(rows[0].values.get("time") or 0.0))
+        self._time = max(self._time, float(rows[0].extra.get("time") or 0.0))
         faces = [row.face for row in rows if row.face is not None]
         numbers = iter(self._tracker.update(self._time, faces))
         return [self._tracked(row, None if row.face is None else next(numbers)) for row in rows]
 
     def _tracked(self, row: Row, track: int | None) -> Row:
-        probabilities = row.probabilities
-        if self.smooth and track is not None and probabilities is not None:
-            probabilities = self._mean(track, probabilities)
-        return Row(
-            row.name, row.labels, probabilities, row.error, truth=row.truth, face=row.face,
-            number=row.number, values={**row.values, "track": track}, stream=row.stream,
-            thumbnail=row.thumbnail,
-        )  # fmt: skip
+        tracked = copy(row)  # rows may be shared, and those that were given stay as they are
+        tracked.extra = {**row.extra, "track": track}
+        if self.smooth and track is not None and row.probabilities is not None:
+            tracked.set_probabilities(self._mean(track, row.probabilities))
+        return tracked
 
     def _mean(self, track: int, probabilities: Probabilities) -> Probabilities:
         """(K,) float32 the mean over the track's last `smooth` seconds, with a new sight."""
@@ -221,5 +218,5 @@ class Follower:
 
 
 def _frame_of(row: Row) -> tuple[str | None, int]:
-    frame = row.values.get("frame")
+    frame = row.extra.get("frame")
     return row.stream, -1 if frame is None else int(frame)

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.items import Item
-from fer_runtime.sources.video import end_of, item_of
-from fer_runtime.video.camera import SCHEME, Newest, open_camera, waits_for_reader
-from fer_runtime.video.decoding import Frame
+from fer_runtime.sources.table import SourceKind, SourceOptions
+from fer_runtime.sources.video import end_of, frame_columns, item_of
+from fer_runtime.video.camera import Newest, device_of, open_camera, waits_for_reader
+from fer_runtime.video.decoding import Frame, pyav
 from fer_runtime.video.sampling import Every, Sampler, parse_every
-
-__all__ = ["SCHEME", "frames"]
 
 
 def frames(
@@ -55,3 +54,16 @@ def frames(
     finally:
         if not newest.running:
             camera.close()
+
+
+def _read(source: str, options: SourceOptions) -> Iterator[Item]:
+    return frames(source, options.every)
+
+
+def _check(source: str, options: SourceOptions) -> None:
+    device_of(source)
+    parse_every(options.every or "1f")
+    pyav(source)
+
+
+CAMERA = SourceKind(_read, frame_columns, whole=True, check=_check)

@@ -69,10 +69,18 @@ class SourceKind(NamedTuple):
 IN_FOLDERS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Endings of files that are found in folders too; other kinds must be named."""
 
+VIDEOS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts"),
+    *(".wmv", ".asf", ".flv", ".3gp", ".ogv", ".vob"),
+)
+"""Endings of videos."""
+
 SOURCES: dict[str, str | Reader | SourceKind] = {
     **dict.fromkeys(IN_FOLDERS, "fer_runtime.sources.archives:TAR"),
     ".csv": "fer_runtime.sources.fer2013_csv:rows",
     ".parquet": "fer_runtime.sources.parquet:PARQUET",
+    **dict.fromkeys(VIDEOS, "fer_runtime.sources.video:VIDEO"),
+    "camera:": "fer_runtime.sources.camera:CAMERA",
 }
 """File name ending (lower case), or scheme with its colon -> what reads such a source.
 

@@ -198,11 +198,15 @@ class Decoder:
             found.append(f"the video cannot be decoded beyond {where}: {reason}")
         elif not self.index:
             found.append("the video contains no frame that can be decoded")
-        elif self._expected_end is not None and self._expected_end - self.time > _MISSING:
-            found.append(
-                f"the video cannot be decoded beyond {where}: its header announces "
-                f"{float(self._expected_end):.1f} s, and the file is cut off or damaged there"
-            )
+        elif self._expected_end is not None:
+            expected = self._expected_end
+            if self.container.format.name.startswith("matroska"):
+                expected -= self._clock.start  # its length is the time of its end
+            if expected - self.time > _MISSING:
+                found.append(
+                    f"the video cannot be decoded beyond {where}: its header announces "
+                    f"{float(expected):.1f} s, and the file is cut off or damaged there"
+                )
         self.damage = "; ".join(found) or None
 
 
@@ -222,6 +226,11 @@ class Clock:
         self._step = 1 / Fraction(rate) if rate else Fraction(1, 25)
         self._last: Fraction | None = None
         self._shift = Fraction(0)
+
+    @property
+    def start(self) -> Fraction:
+        """The time in the file that counts as zero, in seconds."""
+        return self._start or Fraction(0)
 
     def time(self, picture: Any) -> Fraction:
         """When a frame is shown."""
@@ -315,9 +324,8 @@ def _video_stream(path: str, container: Any) -> Any:
 
 def _expected_end(container: Any, stream: Any) -> Fraction | None:
     """When the last frame ends by the header, in seconds; None where the header does not say."""
-    tag = stream.metadata.get("DURATION", "")
     try:
-        hours, minutes, seconds = tag.split(":")
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")  # Matroska
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
     except ValueError:
         pass

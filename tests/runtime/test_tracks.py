@@ -166,21 +166,20 @@ LABELS = ("happy", "sad")
 def row(frame: int, x: float | None, happy: float = 0.5, *, stream: str | None = "a.mp4") -> Row:
     """A row of a video at ten frames a second; x None for a frame without a face."""
     found = None if x is None else face(x, 100)
-    values = {"frame": frame, "time": frame / 10} if stream else {}
+    extra = {"frame": frame, "time": frame / 10} if stream else {}
     probabilities = None if x is None else np.array([happy, 1 - happy], np.float32)
-    return Row(
-        stream or "a.jpg", LABELS, probabilities, face=found, number=1 if found else None,
-        values=values, stream=stream, truth="sad",
-    )  # fmt: skip
+    made = Row(stream or "a.jpg", LABELS, probabilities, truth="sad", extra=extra, stream=stream)
+    made.face, made.number = found, 1 if found else None
+    return made
 
 
 def test_rows_get_the_track_of_their_face_and_keep_the_rest() -> None:
     rows = [row(0, 100), row(0, 500), row(1, 505), row(1, 105), row(2, None)]
     out = Follower().follow(rows)
-    assert [each.values["track"] for each in out] == [1, 2, 2, 1, None]
-    assert [each.values["frame"] for each in out] == [0, 0, 1, 1, 2]
+    assert [each.extra["track"] for each in out] == [1, 2, 2, 1, None]
+    assert [each.extra["frame"] for each in out] == [0, 0, 1, 1, 2]
     for before, after in zip(rows, out, strict=True):
-        assert "track" not in before.values, "the rows that were given are as they were"
+        assert "track" not in before.extra, "the rows that were given are as they were"
         assert after.probabilities is before.probabilities
         names = ("name", "labels", "label", "probability", "face", "number", "stream", "truth")
         assert all(getattr(before, name) == getattr(after, name) for name in names)
@@ -188,12 +187,12 @@ def test_rows_get_the_track_of_their_face_and_keep_the_rest() -> None:
 
 def test_pieces_of_any_size_give_the_same_tracks() -> None:
     rows = [row(frame, x + 10 * frame) for frame in range(12) for x in (100, 320, 540)]
-    whole = [each.values["track"] for each in Follower().follow(rows)]
+    whole = [each.extra["track"] for each in Follower().follow(rows)]
     assert whole == [1, 2, 3] * 12
     for size in (1, 2, 5, 7):
         follower = Follower()
         pieces = [rows[start : start + size] for start in range(0, len(rows), size)]
-        found = [each.values["track"] for piece in pieces for each in follower.follow(piece)]
+        found = [each.extra["track"] for piece in pieces for each in follower.follow(piece)]
         assert found == whole
 
 
@@ -205,7 +204,7 @@ def test_each_stream_starts_anew_and_pictures_pass_unchanged() -> None:
     ]
     out = Follower(1.0).follow(rows)
     assert out[3] is picture
-    tracks = [each.values.get("track") for each in out]
+    tracks = [each.extra.get("track") for each in out]
     assert tracks == [1, 2, 1, None, 1, 1, 1], "the last is the same video a second time"
 
 
@@ -222,12 +221,11 @@ def test_smoothing_is_the_mean_of_the_track_over_the_last_seconds() -> None:
 
 
 def test_smoothing_leaves_out_rows_without_probabilities() -> None:
-    broken = Row(
-        "a.mp4", LABELS, None, "too small", face=face(100, 100), number=1,
-        values={"frame": 1, "time": 0.1}, stream="a.mp4",
-    )  # fmt: skip
+    broken = row(1, 100)
+    broken.set_probabilities(None)
+    broken.error = "too small"
     out = Follower(1.0).follow([row(0, 100, 1.0), broken, row(2, 100, 0.5)])
-    assert [each.values["track"] for each in out] == [1, 1, 1]
+    assert [each.extra["track"] for each in out] == [1, 1, 1]
     assert out[1].error == "too small" and out[1].probabilities is None
     assert out[2].probability == pytest.approx(0.75)
 
