@@ -18,6 +18,7 @@ from fer_runtime.images import MAX_PIXELS, Pixels
 from fer_runtime.images.limits import check_size
 from fer_runtime.items import require_regular
 from fer_runtime.machine import usable_threads
+from fer_runtime.video.clock import Clock
 
 _VIDEOS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif,mxf,rm,dv,ivf,"
@@ -25,8 +26,6 @@ _VIDEOS = (
 )
 _PICTURES = "image2,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe,tiff_pipe,jpegxl_anim,psd_pipe,pgm_pipe"
 _SOUNDS = "mp3,aac,flac,wav,aiff,caf,ac3,w64,amr"
-_LARGEST_JUMP = 1
-"""Seconds backwards in presentation time from which the recording is taken to have started anew."""
 _MISSING = 1
 """Seconds that may be missing at a video's end: headers round, and last frames last."""
 _MOST_THREADS = 16
@@ -131,6 +130,11 @@ class Decoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def start(self) -> Fraction:
+        """The time in the file that counts as zero, in seconds; known after the first frame."""
+        return self._clock.start
+
     def close(self) -> None:
         """Close the file or the device."""
         self.container.close()
@@ -208,49 +212,6 @@ class Decoder:
                     f"{float(expected):.1f} s, and the file is cut off or damaged there"
                 )
         self.damage = "; ".join(found) or None
-
-
-class Clock:
-    """Times of frames, in seconds from the start, each later than the one before.
-
-    A frame without a time follows at the average rate. Where the times start anew (recordings put
-    one after the other), they continue.
-
-    Args:
-        start: the time of the start in microseconds, where the file has it.
-        rate: frames per second, where it is known.
-    """
-
-    def __init__(self, start: int | None, rate: Fraction | None) -> None:
-        self._start = None if start is None else Fraction(start, 10**6)
-        self._step = 1 / Fraction(rate) if rate else Fraction(1, 25)
-        self._last: Fraction | None = None
-        self._shift = Fraction(0)
-
-    @property
-    def start(self) -> Fraction:
-        """The time in the file that counts as zero, in seconds."""
-        return self._start or Fraction(0)
-
-    def time(self, picture: Any) -> Fraction:
-        """When a frame is shown."""
-        last = self._last
-        following = Fraction(0) if last is None else last + self._step
-        if picture.pts is None or not picture.time_base:
-            self._last = following
-            return following
-        shown = int(picture.pts) * Fraction(picture.time_base)
-        if last is None:
-            self._start = shown if self._start is None else min(self._start, shown)
-        time = shown - (self._start or 0) + self._shift
-        if last is not None and time <= last:
-            if last - time > _LARGEST_JUMP:
-                self._shift += following - time
-                time = following
-            else:
-                time = last + Fraction(1, 1000)
-        self._last = time
-        return time
 
 
 def open_video(path: str, *, threads: int | None = None) -> Decoder:
