@@ -48,7 +48,9 @@ class Encoder:
         self.output = output
         self.partial = f"{output}.partial"
         self._av = pyav(output)
+        form = require_video_name(output)
         try:
+            open(self.partial, "wb").close()  # FFmpeg opens it with the first frame only
             self._container = self._av.open(self.partial, "w", format=form)
         except (self._av.FFmpegError, OSError) as error:
             raise self._explained(error) from None
