@@ -1,11 +1,11 @@
-"""Group photographs: `fer-infer --faces` against a plain loop of OpenCV: `python -m
-fer_bench.face_photos FER2013_FOLDER`.
+"""Group photographs against a plain loop of OpenCV: `python -m fer_bench.face_photos FOLDER`.
 
-Makes JPEGs of 12 megapixels with 1 to 8 faces of 120 pixels and more on backgrounds with the
-spectrum of photographs, and classifies every face: by `fer_runtime.infer(..., faces=True)`, and by
-the loop that tutorials have (`cv2.imread`, `cv2.FaceDetectorYN` at full size, a crop by the box, one
-`session.run` a face). Prints photographs/s in turns, the ratio, and how many of the faces each found.
-Needs opencv-python-headless 5 (extra `dev`).
+Makes JPEGs of 12 megapixels with 1 to 8 faces of 120 pixels and more (of a FER2013 folder, and the
+astronaut of tests/data) on backgrounds with the spectrum of photographs, and classifies every face:
+by `fer_runtime.infer(..., faces=True)`, and by the loop that tutorials have (`cv2.imread`,
+`cv2.FaceDetectorYN` at full size, a crop by the box, one `session.run` a face). Prints
+photographs/s in turns, the ratio, and how many of the faces each found. Needs
+opencv-python-headless 5 (extra `dev`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
 from fer_runtime.faces.decoding import MOST, OVERLAP
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
-from fer_runtime.faces.options import MIN_SCORE
+from fer_runtime.faces.options import DETECT_SIZE, MIN_SCORE, FaceOptions
 from fer_runtime.images import Pixels
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
@@ -46,7 +46,7 @@ FACES = (1, 8)
 HEADS = (170, 700)
 """Least and largest height of a head, so that a face's box has 120 pixels and more."""
 TRUTH = "truth.json"
-OURS, LOOP = "fer_runtime.infer, faces=True", "plain loop of cv2 and onnxruntime"
+OURS, LOOP = "fer_runtime.infer with faces", "plain loop of cv2 and onnxruntime"
 
 Box = Sequence[float]
 Boxes = dict[str, list[Box]]
@@ -67,6 +67,9 @@ def compare(
     count: Annotated[int, typer.Option(help="Photographs to make.", min=1)] = 200,
     repeats: Annotated[int, typer.Option(help="Rounds of both.", min=1)] = 3,
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
+    detect_size: Annotated[
+        int, typer.Option(help="As of fer-infer: the longer side that faces are looked for in.")
+    ] = DETECT_SIZE,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the photographs there, and use what is there.")
     ] = None,
@@ -77,7 +80,7 @@ def compare(
         if not (photos / TRUTH).is_file():
             heads = [*fer2013_heads(data, 4 * count), *[astronaut()] * count]
             make(photos, heads, count)
-        found = measure(photos, model, repeats)
+        found = measure(photos, model, FaceOptions(detect_size), repeats)
     size = f"{found['megabytes']:.1f} MB each, {found['faces']} faces"
     print(f"{found['photographs']} JPEGs of {WIDTH} x {HEIGHT}, {size}, {usable_threads()} cores")
     for way in (OURS, LOOP):
@@ -90,7 +93,7 @@ def compare(
     print(f"  ratio {found['ratio']:.2f}; faces found, ours / loop's {found['found_ratio']:.4f}")
 
 
-def measure(photos: Path, model: str, repeats: int) -> dict[str, Any]:
+def measure(photos: Path, model: str, options: FaceOptions, repeats: int) -> dict[str, Any]:
     """Photographs/s of both, the median of the rounds' ratios, and what each found."""
     truth: Boxes = json.loads((photos / TRUTH).read_text(encoding="utf-8"))
     paths = [photos / name for name in truth]
@@ -99,12 +102,13 @@ def measure(photos: Path, model: str, repeats: int) -> dict[str, Any]:
         rounds = timing.alternate(
             {
                 OURS: lambda: infer(
-                    [photos], outputs[OURS], model=model, provider="cpu", faces=True, overwrite=True
+                    photos, outputs[OURS], model=model, provider="cpu", faces=options,
+                    overwrite=True,
                 ),
                 LOOP: lambda: plain_loop(paths, model, outputs[LOOP]),
             },
             repeats,
-        )
+        )  # fmt: skip
         found = {way: evaluate(boxes_in(output), truth) for way, output in outputs.items()}
     return {
         "photographs": len(paths),
@@ -134,10 +138,11 @@ def plain_loop(paths: Sequence[Path], model: str, output: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(["path", "left", "top", "right", "bottom", "label", "probability"])
         for path in paths:
-            image = cv2.imread(str(path))
+            image: Any = cv2.imread(str(path))
             detector.setInputSize((image.shape[1], image.shape[0]))
             _, faces = detector.detect(image)
-            for left, top, width, height in (() if faces is None else faces[:, :4].tolist()):
+            boxes = [] if faces is None else faces[:, :4].tolist()
+            for left, top, width, height in boxes:
                 rows = slice(max(0, int(top)), int(top + height))
                 columns = slice(max(0, int(left)), int(left + width))
                 grey = cv2.cvtColor(image[rows, columns], cv2.COLOR_BGR2GRAY)
