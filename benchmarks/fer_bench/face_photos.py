@@ -15,7 +15,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -49,7 +49,7 @@ TRUTH = "truth.json"
 OURS, LOOP = "fer_runtime.infer with faces", "plain loop of cv2 and onnxruntime"
 
 Box = Sequence[float]
-Boxes = dict[str, list[Box]]
+Boxes = Mapping[str, Sequence[Box]]
 """A photograph's name -> left, top, right, bottom of each face."""
 
 
@@ -155,7 +155,7 @@ def plain_loop(paths: Sequence[Path], model: str, output: Path) -> None:
 
 def boxes_in(output: Path) -> Boxes:
     """The boxes of a CSV file of either way."""
-    found: Boxes = {}
+    found: dict[str, list[Box]] = {}
     with open(output, newline="", encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             if row["left"]:
