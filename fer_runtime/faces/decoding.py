@@ -58,11 +58,13 @@ def decode(
     least = np.float32(min_score)
     # Both factors are at most 1, so neither is below the square; nearly all cells are.
     bound = 0.99 * least**2 if least > 0 else -np.inf
-    parts = [_NONE]
+    parts = []
     for stride in STRIDES:
         found = np.flatnonzero(outputs[f"obj_{stride}"][0, :, 0] >= bound)
         if len(found):
             parts.append(_decode_cells(outputs, found, stride, columns[stride], least))
+    if len(parts) < 2:
+        return parts[0] if parts else _NONE
     return Candidates(*map(np.concatenate, zip(*parts, strict=True)))
 
 
