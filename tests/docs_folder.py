@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from fer_runtime.classifier import Classifier
 from fer_runtime.sources.fer2013_csv import LABELS
 from fer_train.synthetic import write_dataset
+from tests.runtime.clips import save_clip
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "fer_runtime" / "models"
@@ -58,6 +59,7 @@ def prepare(folder: Path) -> Path:
     for name in ("a.jpg", "face.jpg"):
         shutil.copy(faces[0], folder / name)
     shutil.copy(ROOT / "tests" / "data" / "astronaut.jpg", folder / "photo.jpg")
+    _video(folder / "video.mp4")
     Image.open(faces[1]).save(folder / "b.png")
     for name in ("images", "archive", "in/deep"):
         (folder / name).mkdir(parents=True)
@@ -144,6 +146,13 @@ def _fer2013(path: Path, faces: Path) -> None:
                 pixels = np.asarray(Image.open(face).convert("L")).ravel()
                 label = LABELS.index(face.parent.name)
                 writer.writerow([label, " ".join(map(str, pixels.tolist())), usage])
+
+
+def _video(path: Path) -> None:
+    """Two seconds of the astronaut, past whom the camera moves."""
+    with Image.open(ROOT / "tests" / "data" / "astronaut.jpg") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    save_clip(path, [pixels[:400, 4 * n : 4 * n + 360] for n in range(20)], rate=10)
 
 
 def _models(folder: Path) -> None:
