@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -44,7 +45,8 @@ def save_clip(
     sound: str | None = None,
 ) -> Path:
     """Write frames as a video, a key frame every ten; `times` in seconds, where not at the rate."""
-    with av.open(str(path), "w", format=form, options=options or {}) as container:
+    opened: Any = av.open(str(path), "w", format=form, options=options or {})
+    with opened as container:
         stream = None
         voice = container.add_stream(sound, rate=8000) if sound else None
         for number, pixels in enumerate(frames):

@@ -217,7 +217,7 @@ def test_smoothing_is_the_mean_of_the_track_over_the_last_seconds() -> None:
     assert [each.label for each in out[::2]] == ["happy", "happy", "happy", "sad", "happy"]
     assert [each.probability for each in out[::2]] == pytest.approx([1.0, 0.5, 0.5, 0.75, 0.5])
     assert {each.probability for each in out[1::2]} == {1.0}, "the other track is on its own"
-    assert float(rows[2].probabilities[0]) == 0.0, "the rows that were given are as they were"
+    assert rows[2].probabilities is not None and rows[2].probabilities[0] == 0.0, "as it was"
 
 
 def test_smoothing_leaves_out_rows_without_probabilities() -> None:
