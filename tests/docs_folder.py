@@ -65,6 +65,7 @@ def prepare(folder: Path) -> Path:
             shutil.copy(face, folder / name)
     shutil.copytree(folder / "faces" / "train", folder / "photos")
     _archives(folder, faces[:5])
+    _video(folder / "clip.mp4")
     _shards(folder / "shards", faces[:8])
     _tables(folder, faces[:8])
     _fer2013(folder / "fer2013.csv", folder / "faces")
@@ -72,6 +73,22 @@ def prepare(folder: Path) -> Path:
     _models(folder)
     _foreign(folder)
     return folder
+
+
+def _video(path: Path) -> None:
+    """Two seconds with one face that moves, where PyAV is installed."""
+    try:
+        from tests.runtime.clips import save_clip
+    except ImportError:
+        return
+    with Image.open(ROOT / "tests" / "data" / "astronaut.jpg") as picture:
+        face = picture.crop((100, 0, 400, 300))
+    frames = []
+    for step in range(20):
+        frame = Image.new("RGB", (480, 320), (60, 80, 100))
+        frame.paste(face, (5 * step, 10))
+        frames.append(np.asarray(frame))
+    save_clip(path, frames, rate=10)
 
 
 def _keep_the_clearest(split: Path, count: int) -> None:
