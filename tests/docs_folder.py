@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 from fer_runtime.classifier import Classifier
 from fer_runtime.sources.fer2013_csv import LABELS
 from fer_train.synthetic import write_dataset
+from tests.runtime.clips import save_clip
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "fer_runtime" / "models"
@@ -58,6 +59,7 @@ def prepare(folder: Path) -> Path:
     for name in ("a.jpg", "face.jpg"):
         shutil.copy(faces[0], folder / name)
     shutil.copy(ROOT / "tests" / "data" / "astronaut.jpg", folder / "photo.jpg")
+    _video(folder / "video.mp4")
     Image.open(faces[1]).save(folder / "b.png")
     for name in ("images", "archive", "in/deep"):
         (folder / name).mkdir(parents=True)
@@ -65,7 +67,6 @@ def prepare(folder: Path) -> Path:
             shutil.copy(face, folder / name)
     shutil.copytree(folder / "faces" / "train", folder / "photos")
     _archives(folder, faces[:5])
-    _video(folder / "clip.mp4")
     _shards(folder / "shards", faces[:8])
     _tables(folder, faces[:8])
     _fer2013(folder / "fer2013.csv", folder / "faces")
@@ -73,22 +74,6 @@ def prepare(folder: Path) -> Path:
     _models(folder)
     _foreign(folder)
     return folder
-
-
-def _video(path: Path) -> None:
-    """Two seconds with one face that moves, where PyAV is installed."""
-    try:
-        from tests.runtime.clips import save_clip
-    except ImportError:
-        return
-    with Image.open(ROOT / "tests" / "data" / "astronaut.jpg") as picture:
-        face = picture.crop((100, 0, 400, 300))
-    frames = []
-    for step in range(20):
-        frame = Image.new("RGB", (480, 320), (60, 80, 100))
-        frame.paste(face, (5 * step, 10))
-        frames.append(np.asarray(frame))
-    save_clip(path, frames, rate=10)
 
 
 def _keep_the_clearest(split: Path, count: int) -> None:
@@ -161,6 +146,13 @@ def _fer2013(path: Path, faces: Path) -> None:
                 pixels = np.asarray(Image.open(face).convert("L")).ravel()
                 label = LABELS.index(face.parent.name)
                 writer.writerow([label, " ".join(map(str, pixels.tolist())), usage])
+
+
+def _video(path: Path) -> None:
+    """Two seconds of the astronaut, past whom the camera moves."""
+    with Image.open(ROOT / "tests" / "data" / "astronaut.jpg") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    save_clip(path, [pixels[:400, 4 * n : 4 * n + 360] for n in range(20)], rate=10)
 
 
 def _models(folder: Path) -> None:

@@ -42,7 +42,7 @@ NOT_RUN = {
     "python -m fer_bench.": "needs FER2013, another environment, or minutes",
     "fer-infer --install-completion": "writes into the shell's start-up file",
     "fer-infer --provider cuda": "needs an NVIDIA GPU",
-    "fer-infer --faces camera:/dev/video0": "needs a camera",
+    "fer-infer --faces camera:/dev/video0": "needs a camera, and runs until Ctrl-C",
     "fer-train fit --data faces/ --output run --devices": "needs four GPUs",
     "fer-export pt2 weights.safetensors --architecture timm:": "needs timm",
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 from fractions import Fraction
 from typing import Any
@@ -15,8 +16,8 @@ FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """Ending -> FFmpeg's name of the format."""
 CODECS = ("libx264", "libopenh264", "mpeg4")
 """The first one that this PyAV has is taken."""
-TICKS = 90_000
-"""Parts of a second that frames' times are written in."""
+TICKS = 60_000
+"""Parts of a second that frames' times are written in; MPEG-4's limit is 65,535."""
 
 
 def require_video_name(output: str) -> str:
@@ -69,6 +70,7 @@ class Encoder:
             if self._stream is None:
                 self._stream = self._opened(height, width)
             frame = self._av.VideoFrame.from_ndarray(pixels[:height, :width], format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=_colours(height)[0])
             frame.pts, frame.time_base = round(time * TICKS), Fraction(1, TICKS)
             self._container.mux(self._stream.encode(frame))
         except (self._av.FFmpegError, OSError) as error:
@@ -85,7 +87,8 @@ class Encoder:
         try:
             for each, zero in waiting:
                 shift = round(zero / each.time_base)
-                each.pts, each.dts = each.pts - shift, each.dts - shift
+                each.pts = None if each.pts is None else each.pts - shift
+                each.dts -= shift
                 each.stream = self._sound
                 self._container.mux(each)
         except (self._av.FFmpegError, OSError) as error:
@@ -116,6 +119,8 @@ class Encoder:
         stream = self._container.add_stream(codec, rate=self._rate)
         stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
         stream.codec_context.time_base = Fraction(1, TICKS)
+        stream.codec_context.colorspace = _colours(height)[1]
+        stream.codec_context.color_range = 1  # of 16 to 235, as everywhere in videos
         if codec == "libx264":
             stream.options = {"preset": "veryfast", "crf": "21"}
         else:
@@ -123,10 +128,18 @@ class Encoder:
         return stream
 
     def _copy_of(self, sound: Any) -> Any:
-        """The stream that sound is copied to; None where this format cannot contain it."""
-        if sound is None:
+        """The stream that sound is copied to; None where this format cannot contain it.
+
+        That is known when a header is written, so one is written into memory first. Sound that is
+        not compressed is not copied into MP4: few players take it, and some of it fails at the end.
+        """
+        form = require_video_name(self.output)
+        if sound is None or (form == "mp4" and sound.codec_context.name.startswith("pcm")):
             return None
         try:
+            with self._av.open(io.BytesIO(), "w", format=form) as trial:
+                trial.add_stream_from_template(sound)
+                trial.start_encoding()
             return self._container.add_stream_from_template(sound)
         except (self._av.FFmpegError, ValueError, OSError):
             return None
@@ -134,3 +147,8 @@ class Encoder:
     def _explained(self, error: Exception) -> DataError:
         reason = getattr(error, "strerror", None) or error
         return DataError(f"{self.output} cannot be written: {reason}.")
+
+
+def _colours(height: int) -> tuple[str, int]:
+    """PyAV's and FFmpeg's names of the colour space that players expect at this height."""
+    return ("ITU709", 1) if height >= 720 else ("ITU601", 6)

@@ -41,12 +41,12 @@ def save_clip(
     form: str | None = None,
     aspect: Fraction | None = None,
     options: dict[str, str] | None = None,
-    sound: bool = False,
+    sound: str | None = None,
 ) -> Path:
     """Write frames as a video, a key frame every ten; `times` in seconds, where not at the rate."""
     with av.open(str(path), "w", format=form, options=options or {}) as container:
         stream = None
-        voice = container.add_stream("aac", rate=8000) if sound else None
+        voice = container.add_stream(sound, rate=8000) if sound else None
         for number, pixels in enumerate(frames):
             if stream is None:
                 stream = container.add_stream(codec, rate=rate)
@@ -68,7 +68,7 @@ def save_clip(
 
 
 def _silence(samples: int, number: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(np.zeros((1, samples), np.float32), "fltp", "mono")
+    frame = av.AudioFrame.from_ndarray(np.zeros((1, samples), np.int16), "s16", "mono")
     frame.sample_rate, frame.pts = 8000, number * samples
     return frame
 

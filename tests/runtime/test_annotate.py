@@ -25,7 +25,7 @@ HEIGHT, WIDTH = 240, 320
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """21 grey frames at ten a second, with sound."""
-    return save_clip(tmp_path / "in.mp4", levels(21, WIDTH, HEIGHT), rate=10, sound=True)
+    return save_clip(tmp_path / "in.mp4", levels(21, WIDTH, HEIGHT), rate=10, sound="aac")
 
 
 def row(frame: int, left: float | None, track: int = 1) -> Row:
@@ -86,6 +86,40 @@ def test_pieces_may_end_within_a_frame_and_faces_may_go(clip: Path, tmp_path: Pa
 def test_without_rows_the_video_is_as_it_was(clip: Path, tmp_path: Path) -> None:
     annotate(clip, tmp_path / "out.mp4")
     assert left_edges(tmp_path / "out.mp4") == [None] * 21
+
+
+@pytest.mark.parametrize(("sound", "ending", "copied"), [
+    ("pcm_s16le", ".mp4", 0), ("pcm_s16le", ".mov", 1), ("flac", ".mov", 0), ("flac", ".mp4", 1),
+])  # fmt: skip
+def test_sound_is_copied_where_the_format_can_contain_it(
+    tmp_path: Path, sound: str, ending: str, copied: int
+) -> None:
+    clip = save_clip(tmp_path / "in.mkv", levels(10, WIDTH, HEIGHT), rate=10, sound=sound)
+    output = tmp_path / f"out{ending}"
+    annotate(clip, output, [row(0, 40)])
+    with av.open(str(output)) as container:
+        assert len(container.streams.audio) == copied
+        assert sum(1 for _ in container.decode(video=0)) == 10
+
+
+@pytest.mark.parametrize("height", [480, 720])
+def test_colours_stay_as_they_are(tmp_path: Path, height: int) -> None:
+    """Of small videos as of large ones, whose colours are coded in another way."""
+    clip = save_clip(tmp_path / "in.mp4", [np.full((height, 640, 3), (200, 50, 30), np.uint8)] * 2)
+    annotate(clip, tmp_path / "out.mp4")
+    before, after = (next(frames(str(tmp_path / name))).content for name in ("in.mp4", "out.mp4"))
+    assert isinstance(before, np.ndarray) and isinstance(after, np.ndarray)
+    assert np.abs(before[200].astype(int) - after[200]).max() <= 6
+
+
+def test_without_h264_it_is_mpeg4(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fer_runtime.video.encoding.CODECS", ("missing", "mpeg4"))
+    annotate(clip, tmp_path / "out.mp4", [row(0, 40)])
+    assert left_edges(tmp_path / "out.mp4")[:10] == pytest.approx([40] * 10, abs=3)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
 
 
 def test_what_is_drawn() -> None:
