@@ -12,8 +12,12 @@ from typing import Any, Literal, cast
 from fer_runtime.errors import ModelSpecError
 from fer_runtime.spec_values import check_choice, check_keys, number_between
 
-Align = Literal["eyes", "box"]
-DEFAULTS: Mapping[str, tuple[float, float]] = {"eyes": (2.9, 0.05), "box": (1.2, 0.0)}
+Align = Literal["level", "eyes", "box"]
+DEFAULTS: Mapping[str, tuple[float, float]] = {
+    "level": (0.95, 0.0),
+    "eyes": (2.9, 0.05),
+    "box": (1.0, 0.0),
+}
 """(scale, up) of each way to align; measured on FER2013, see `docs/faces.md`."""
 SCALES = 0.1, 20.0
 UPS = -1.0, 1.0
@@ -24,17 +28,18 @@ UPS = -1.0, 1.0
 class FaceCrop:
     """The square around a face that a model was trained on.
 
-    `align` "eyes": the picture is turned so that the eyes are level; the centre is halfway between
-    the middle of the eyes and the middle of the mouth, and the side is `scale` times the distance
-    between these two. "box": not turned; the detector's box, its longer side times `scale`, around
-    its centre. Either square is then moved up (towards the forehead) by `up` times its side.
+    `align` "level": a square around the centre of the detector's box, `scale` times as long as its
+    longer side, turned so that the eyes are level. "box": the same, not turned. "eyes": turned so
+    that the eyes are level; the centre is halfway between the middle of the eyes and the middle of
+    the mouth, and the side is `scale` times the distance between these two. The square is then
+    moved up (towards the forehead) by `up` times its side.
 
     Without `scale` and `up`, those of `DEFAULTS` for that `align`. It is immutable, so threads may
     share it.
 
     Example:
         >>> FaceCrop()
-        FaceCrop(align='eyes', scale=2.9, up=0.05)
+        FaceCrop(align='level', scale=0.95, up=0.0)
         >>> str(FaceCrop(align="box", scale=1.3))
         'box:1.3:0.0'
 
@@ -42,7 +47,7 @@ class FaceCrop:
         ModelSpecError: another `align`; a `scale` outside 0.1 to 20, an `up` outside -1 to 1.
     """
 
-    align: Align = "eyes"
+    align: Align = "level"
     # None, which only __post_init__ sees, becomes the default that goes with `align`.
     scale: float = field(default=cast(float, None))
     up: float = field(default=cast(float, None))
@@ -63,7 +68,7 @@ class FaceCrop:
 
     @classmethod
     def parse(cls, text: str) -> FaceCrop:
-        """ "eyes", "box:1.3" or "eyes:2.9:0.05" -> the rule; what is omitted is the default.
+        """ "level", "box:1.3" or "eyes:2.9:0.05" -> the rule; what is omitted is the default.
 
         Raises:
             ModelSpecError: the text is not one, or has a value that is not allowed.
@@ -76,7 +81,7 @@ class FaceCrop:
         if align not in DEFAULTS or len(values) > 2 or len(given) != len(values):
             raise ModelSpecError(
                 f"{text!r} is not a face crop; pass ALIGN, ALIGN:SCALE or ALIGN:SCALE:UP with "
-                f"{' or '.join(DEFAULTS)} for ALIGN, as eyes:2.9:0.05 or box:1.3."
+                f"one of {', '.join(DEFAULTS)} for ALIGN, as level:0.95 or box:1.3."
             )
         return cls(align=cast(Align, align), **dict(zip(("scale", "up"), given, strict=False)))
 

@@ -58,50 +58,61 @@ def square(face: Face, rule: FaceCrop) -> Square:
     """The square of the picture that a rule takes around a face, in the face's coordinates.
 
     Landmarks that no face has (all in one place, not finite) are not used: the square is then the
-    one of the box.
+    one of the box, not turned.
 
     Raises:
         ImageError: a box that is empty or not finite, where the box is used.
     """
-    found = _level_eyes(face, rule) if rule.align == "eyes" else None
+    found = _between_eyes_and_mouth(face, rule) if rule.align == "eyes" else None
     if found is not None:
         return found
     if rule.align == "eyes":
         scale, up = DEFAULTS["box"]
         rule = FaceCrop(align="box", scale=scale * rule.scale / DEFAULTS["eyes"][0], up=up)
-    return _around_box(face, rule)
+    return _around_box(face, rule, _angle(face) if rule.align == "level" else 0.0)
 
 
-def _level_eyes(face: Face, rule: FaceCrop) -> Square | None:
-    """The square that is turned until the eyes are level; None if the landmarks give none."""
+def _angle(face: Face) -> float:
+    """Radians by which the line through the eyes is turned; 0 if the landmarks give none."""
+    right_eye, left_eye = face.landmarks[:2]
+    if not _are_apart(face, right_eye, left_eye):
+        return 0.0
+    return math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0])
+
+
+def _are_apart(face: Face, one: Point, other: Point) -> bool:
+    """Whether two landmarks are at some distance, which is finite."""
+    least = SHORTEST * max(face.box[2] - face.box[0], face.box[3] - face.box[1])
+    # Written so that a NaN is refused too.
+    return least < math.dist(one, other) < math.inf
+
+
+def _between_eyes_and_mouth(face: Face, rule: FaceCrop) -> Square | None:
+    """The square by the landmarks; None if they give none."""
     right_eye, left_eye, _, right_corner, left_corner = face.landmarks
     eyes = _middle(right_eye, left_eye)
     mouth = _middle(right_corner, left_corner)
-    distance = math.dist(eyes, mouth)
-    least = SHORTEST * max(face.box[2] - face.box[0], face.box[3] - face.box[1])
-    # Written so that a NaN is refused too.
-    if not (distance > least and math.dist(right_eye, left_eye) > least):
+    if not (_are_apart(face, eyes, mouth) and _are_apart(face, right_eye, left_eye)):
         return None
-    if not math.isfinite(distance):
-        return None
-    angle = math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0])
-    x, y = _middle(eyes, mouth)
-    length = distance * rule.scale
-    return Square(
-        x + math.sin(angle) * rule.up * length,
-        y - math.cos(angle) * rule.up * length,
-        length,
-        angle,
-    )
+    length = math.dist(eyes, mouth) * rule.scale
+    return _moved_up(Square(*_middle(eyes, mouth), length, _angle(face)), rule.up)
 
 
-def _around_box(face: Face, rule: FaceCrop) -> Square:
+def _around_box(face: Face, rule: FaceCrop, angle: float) -> Square:
     left, top, right, bottom = face.box
     length = max(right - left, bottom - top)
     if not (0 < length < math.inf):
         raise ImageError(f"a face with the box {left}, {top}, {right}, {bottom} is empty")
     length *= rule.scale
-    return Square((left + right) / 2, (top + bottom) / 2 - rule.up * length, length)
+    return _moved_up(Square((left + right) / 2, (top + bottom) / 2, length, angle), rule.up)
+
+
+def _moved_up(square: Square, up: float) -> Square:
+    """The square moved towards its top by a fraction of its side."""
+    shift = up * square.side
+    return square._replace(
+        x=square.x + math.sin(square.angle) * shift, y=square.y - math.cos(square.angle) * shift
+    )
 
 
 def _middle(first: Point, second: Point) -> Point:

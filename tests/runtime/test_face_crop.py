@@ -15,9 +15,10 @@ from tests.runtime.spec_strategies import face_crops
 @pytest.mark.parametrize(
     ("text", "crop"),
     [
-        ("eyes", FaceCrop()),
-        ("eyes:3", FaceCrop(scale=3.0, up=0.05)),
-        ("eyes:2.7:0", FaceCrop(scale=2.7, up=0.0)),
+        ("level", FaceCrop()),
+        ("level:1.1", FaceCrop(scale=1.1, up=0.0)),
+        ("eyes:3", FaceCrop(align="eyes", scale=3.0, up=0.05)),
+        ("eyes:2.7:0", FaceCrop(align="eyes", scale=2.7, up=0.0)),
         ("box", FaceCrop(align="box")),
         (" box:1.3 ", FaceCrop(align="box", scale=1.3, up=0.0)),
         ("box:1.3:-0.1", FaceCrop(align="box", scale=1.3, up=-0.1)),
@@ -30,11 +31,11 @@ def test_text_becomes_a_rule(text: str, crop: FaceCrop) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "'' is not a face crop; pass ALIGN, ALIGN:SCALE or ALIGN:SCALE:UP with eyes or box"),
+        ("", "'' is not a face crop; pass ALIGN, ALIGN:SCALE or ALIGN:SCALE:UP with one of level,"),
         ("nose:2", "'nose:2' is not a face crop"),
         ("eyes:", "'eyes:' is not a face crop"),
         ("eyes:2.9:0.05:1", "'eyes:2.9:0.05:1' is not a face crop"),
-        ("box:wide", "as eyes:2.9:0.05 or box:1.3"),
+        ("box:wide", "as level:0.95 or box:1.3"),
         ("box:0", "input.face_crop.scale is 0.0; it must be from 0.1 to 20."),
         ("box:nan", "input.face_crop.scale is nan; it must be a finite number."),
         ("eyes:2:7", "input.face_crop.up is 7.0; it must be from -1 to 1."),

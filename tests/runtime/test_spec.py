@@ -55,7 +55,7 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
             "resize_mode": "stretch",
             "interpolation": "bilinear",
             "resize_to": None,
-            "face_crop": {"align": "eyes", "scale": 2.9, "up": 0.05},
+            "face_crop": {"align": "level", "scale": 0.95, "up": 0.0},
         },
         "architecture": None,
         "architecture_args": {},
@@ -85,9 +85,9 @@ def test_resize_to_is_a_tuple_or_a_number() -> None:
 
 def test_a_face_crop_may_omit_what_is_the_default() -> None:
     spec = ModelSpec.from_dict(with_changes("input", face_crop={"align": "box"}))
-    assert spec.input.face_crop == FaceCrop(align="box", scale=1.2, up=0)
+    assert spec.input.face_crop == FaceCrop(align="box", scale=1.0, up=0)
     scale = ModelSpec.from_dict(with_changes("input", face_crop={"scale": 3}))
-    assert scale.to_dict()["input"]["face_crop"] == {"align": "eyes", "scale": 3.0, "up": 0.05}
+    assert scale.to_dict()["input"]["face_crop"] == {"align": "level", "scale": 3.0, "up": 0.0}
     with pytest.raises(ModelSpecError, match=r"input\.face_crop is 'box'; it must be a FaceCrop"):
         dataclasses.replace(spec.input, face_crop="box")  # type: ignore[arg-type]
 
@@ -197,8 +197,12 @@ def test_two_means_on_three_channels_name_both_numbers() -> None:
         ("input", {"face_crop": "box:1.3"}, "input.face_crop is 'box:1.3'; it must be an object"),
         ("input", {"face_crop": None}, "input.face_crop is None; it must be an object"),
         ("input", {"face_crop": {"colour": 1}}, "Unknown key input.face_crop.colour in the spec"),
-        ("input", {"face_crop": {"align": "nose"}}, "align is 'nose'; allowed: eyes, box"),
-        ("input", {"face_crop": {"align": ["eyes"]}}, "align is ['eyes']; allowed: eyes, box"),
+        ("input", {"face_crop": {"align": "nose"}}, "align is 'nose'; allowed: level, eyes, box"),
+        (
+            "input",
+            {"face_crop": {"align": ["eyes"]}},
+            "align is ['eyes']; allowed: level, eyes, box",
+        ),
         ("input", {"face_crop": {"scale": 0}}, "input.face_crop.scale is 0; it must be from 0.1"),
         ("input", {"face_crop": {"scale": 20.5}}, "it must be from 0.1 to 20."),
         ("input", {"face_crop": {"scale": "2"}}, "input.face_crop.scale is '2'"),

@@ -54,9 +54,9 @@ class PreprocessingOptions:
     )
     face_crop: str | None = option(
         None,
-        "How the training images were cut around a face. eyes:SCALE:UP: turned until the eyes are "
-        "level, with a side of SCALE times the distance from eyes to mouth; box:SCALE:UP: SCALE "
-        "times the detector's box. Moved up by UP of the side. Default: "
+        "How the training images were cut around a face. box:SCALE:UP: SCALE times the detector's "
+        "box; level:SCALE:UP: that, turned until the eyes are level; eyes:SCALE:UP: level, SCALE "
+        "times the distance from eyes to mouth. Moved up by UP of the side. Default: "
         f"{FaceCrop()}; :SCALE and :UP may be omitted.",
         metavar="ALIGN:SCALE:UP",
         panel=PANEL,
