@@ -89,6 +89,8 @@ class Run:
             raise DataError(
                 f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
             )
+        if resume and self.sources.live:
+            raise DataError(f"{self.sources.sources[0]}: a camera cannot be resumed.")
         self.sources.check()
         self._counts = Counts()
         self._sample = Sample()

@@ -28,6 +28,7 @@ from fer_runtime.cli.infer_options import (
     ModelOptions,
     OutputOptions,
     ReadFlags,
+    check_annotate,
     check_faces,
     face_options,
     seconds_of,
@@ -76,6 +77,7 @@ def fer_infer(
 
     _check(writing, [*sources, running.model, running.spec])
     check_faces(finding)
+    check_annotate(finding, writing)
     spec = running.spec
     run = Run(
         _sources(sources, writing.shard, source_options(finding, reading)),
@@ -233,7 +235,9 @@ def _expected_ends(run: Run, file: str | None) -> Iterator[None]:
         done = run.result
         kept = ""
         if file and done.rows + done.finished_rows:
-            kept = f"; finished rows are in {file}.partial, and --resume continues it"
+            kept = f"; finished rows are in {file}.partial"
+            if not run.sources.live:
+                kept += ", and --resume continues it"
         say(f"interrupted after {count(done.rows, 'image')}{kept}")
         raise
 

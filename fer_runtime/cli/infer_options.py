@@ -137,6 +137,16 @@ def check_faces(finding: FaceFlags) -> None:
             raise typer.BadParameter("it needs --faces.", param_hint=f"--{name.replace('_', '-')}")
 
 
+def check_annotate(finding: FaceFlags, writing: OutputOptions) -> None:
+    """Refuse to annotate a video whose rows are not all of this run."""
+    if finding.annotate is None:
+        return
+    if writing.resume:
+        raise typer.BadParameter("it needs every row; omit --resume.", param_hint="--annotate")
+    if writing.shard != "1/1":
+        raise typer.BadParameter("it needs every row; omit --shard.", param_hint="--annotate")
+
+
 def face_options(finding: FaceFlags) -> Any:
     """The FaceOptions of a run; False without --faces."""
     if not finding.faces:

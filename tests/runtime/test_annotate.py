@@ -165,3 +165,12 @@ def test_fer_infer_annotates(infer: Infer, clip: Path, tmp_path: Path) -> None:
     assert infer(clip, "--annotate", tmp_path / "b.mp4").returncode == 2
     wrong = infer(clip, "--faces", "--every", "0s")
     assert wrong.returncode in (2, 6) and b"--every is '0s'" in wrong.stderr
+
+
+def test_options_that_leave_rows_out_are_refused(infer: Infer, clip: Path, tmp_path: Path) -> None:
+    common = (clip, "--faces", "--annotate", tmp_path / "b.mp4", "-o", tmp_path / "b.csv")
+    for more in (["--resume"], ["--shard", "1/2"]):
+        done = infer(*common, *more)
+        assert done.returncode == 2 and b"it needs every row" in done.stderr
+    camera = infer("camera:lavfi:testsrc", "--resume", "-o", tmp_path / "c.csv")
+    assert camera.returncode == 6 and b"a camera cannot be resumed" in camera.stderr
