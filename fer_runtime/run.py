@@ -85,19 +85,11 @@ class Run:
         self.on_error, self.resume, self.top_k = on_error, resume, top_k
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
         kind = sink_of(self.ending)
-        if resume and (self.output == STDOUT or not kind.resumable):
-            raise DataError(
-                f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
-            )
-        if resume and self.sources.live:
-            raise DataError(f"{self.sources.sources[0]}: a camera cannot be resumed.")
-        self.sources.check()
+        self._check(overwrite)
         self._counts = Counts()
         self._sample = Sample()
         self.finished = Finished()
         self.complete = resume and _is_complete(self.output)
-        if self.output != STDOUT and not resume and not overwrite:
-            require_new(self.output)
         if self.complete:
             self.finished = kind.read_finished(Path(self.output))
             check_complete(self.output, self.finished, self.sources)
@@ -159,6 +151,19 @@ class Run:
         if self.faces is not None:
             return 0, 0
         return self._sample.much_larger(self.classifier.spec.input)
+
+    def _check(self, overwrite: bool) -> None:
+        """Refuse outputs and sources that cannot be what is asked for."""
+        to_file = self.output != STDOUT
+        if self.resume and not (to_file and sink_of(self.ending).resumable):
+            raise DataError(
+                f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
+            )
+        if self.resume and self.sources.live:
+            raise DataError(f"{self.sources.sources[0]}: a camera cannot be resumed.")
+        self.sources.check()
+        if to_file and not self.resume and not overwrite:
+            require_new(self.output)
 
     def _columns(self) -> Columns:
         """Those of the model, of the sources, and of faces that are followed through a video."""
