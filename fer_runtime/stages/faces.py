@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fer_runtime.errors import ImageError
@@ -95,28 +96,26 @@ class FacesOfPictures(Stage):
         try:
             photograph = Photograph(source_of(item), max_pixels=self.max_pixels)
             picture = photograph.at(self.options.detect_size)
-            faces = [
-                enlarged(face, 1 / picture.scale) for face in self.detector.find(picture.pixels)
-            ]
+            found = self.detector.find(picture.pixels)
+            faces = [enlarged(face, 1 / picture.scale) for face in found]
             large = [face for face in faces if _short_side(face) >= self.options.min_face]
             large.sort(key=_area, reverse=True)
             if not large:
-                return Found(
-                    thumbnails=(thumbnail(picture.pixels, None),) if self.thumbnails else (),
-                    note=_note(len(faces), self.options.min_face),
-                )
+                note = _note(len(faces), self.options.min_face)
+                return Found(thumbnails=self._thumbnails(picture, [None]), note=note)
             picture = self._with_enough_pixels(photograph, picture, large)
+            spec = self.session.spec.input
+            crops = [crop(picture.pixels, face, spec, scale=picture.scale) for face in large]
         except ImageError as error:
             return Found(error=str(error))
-        spec = self.session.spec.input
-        return Found(
-            tuple(large),
-            tuple(crop(picture.pixels, face, spec, scale=picture.scale) for face in large),
-            tuple(
-                thumbnail(picture.pixels, face, scale=picture.scale) if self.thumbnails else None
-                for face in large
-            ),
-        )
+        return Found(tuple(large), tuple(crops), self._thumbnails(picture, large))
+
+    def _thumbnails(
+        self, picture: Picture, faces: Sequence[Face | None]
+    ) -> tuple[Thumbnail | None, ...]:
+        if not self.thumbnails:
+            return (None,) * len(faces)
+        return tuple(thumbnail(picture.pixels, face, scale=picture.scale) for face in faces)
 
     def _with_enough_pixels(
         self, photograph: Photograph, picture: Picture, faces: list[Face]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -77,7 +77,7 @@ class WholeImages(Stage):
 
         for item, row in zip(batch, rows, strict=True):
             if row.error is None:
-                picture = load_picture(
-                    source_of(item), long_side=2 * SIDE, max_pixels=self.max_pixels
-                )
-                row.thumbnail = thumbnail(picture.pixels, None)
+                source = source_of(item)
+                with suppress(ImageError):  # the file may be gone meanwhile
+                    picture = load_picture(source, long_side=2 * SIDE, max_pixels=self.max_pixels)
+                    row.thumbnail = thumbnail(picture.pixels, None)
