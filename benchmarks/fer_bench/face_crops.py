@@ -39,7 +39,16 @@ Pixels = npt.NDArray[np.uint8]
 Rule = Callable[[Pixels, Face, InputSpec], Pixels]
 BATCH = 256
 FACE_CROPS = (
-    *("level:0.9", "level:0.95", "level:1", "level:1.05", "box:0.95", "box:1", "box:1.2"),
+    *(
+        "level:0.9",
+        "level:0.92",
+        "level:0.95",
+        "level:1",
+        "level:1.05",
+        "box:0.95",
+        "box:1",
+        "box:1.2",
+    ),
     *("eyes:2.6:0.05", "eyes:2.9:0.05"),
 )
 """The rules of `FaceCrop` that are compared by default."""

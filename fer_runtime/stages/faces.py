@@ -139,12 +139,13 @@ def enlarged(face: Face, factor: float) -> Face:
     """The face in pixels of a picture that is `factor` times as large."""
     if factor == 1:
         return face
-    box = face.box
-    return Face(
-        (box[0] * factor, box[1] * factor, box[2] * factor, box[3] * factor),
-        tuple((x * factor, y * factor) for x, y in face.landmarks),
-        face.score,
-    )
+
+    def moved(value: float) -> float:  # the middle of a pixel is a whole number
+        return (value + 0.5) * factor - 0.5
+
+    left, top, right, bottom = map(moved, face.box)
+    points = tuple((moved(x), moved(y)) for x, y in face.landmarks)
+    return Face((left, top, right, bottom), points, face.score)
 
 
 def _short_side(face: Face) -> float:
