@@ -14,7 +14,7 @@ from fer_runtime.spec_values import check_choice, check_keys, number_between
 
 Align = Literal["level", "eyes", "box"]
 DEFAULTS: Mapping[str, tuple[float, float]] = {
-    "level": (0.92, 0.0),
+    "level": (0.9, 0.0),
     "eyes": (2.9, 0.05),
     "box": (1.0, 0.0),
 }
@@ -39,7 +39,7 @@ class FaceCrop:
 
     Example:
         >>> FaceCrop()
-        FaceCrop(align='level', scale=0.92, up=0.0)
+        FaceCrop(align='level', scale=0.9, up=0.0)
         >>> str(FaceCrop(align="box", scale=1.3))
         'box:1.3:0.0'
 
@@ -81,7 +81,7 @@ class FaceCrop:
         if align not in DEFAULTS or len(values) > 2 or len(given) != len(values):
             raise ModelSpecError(
                 f"{text!r} is not a face crop; pass ALIGN, ALIGN:SCALE or ALIGN:SCALE:UP with "
-                f"one of {', '.join(DEFAULTS)} for ALIGN, as level:0.92 or box:1.3."
+                f"one of {', '.join(DEFAULTS)} for ALIGN, as level:0.9 or box:1.3."
             )
         return cls(align=cast(Align, align), **dict(zip(("scale", "up"), given, strict=False)))
 

@@ -161,7 +161,7 @@ def test_a_mode_without_its_size_is_refused_by_the_spec() -> None:
 )  # fmt: skip
 def test_describe(fields: dict[str, Any], line: str) -> None:
     spec = InputSpec(height=48, width=40, channels=1, mean=(0.5,), std=(0.25,), **fields)
-    assert describe(spec) == f"{line}; mean 0.5; std 0.25; face crop level:0.92:0.0"
+    assert describe(spec) == f"{line}; mean 0.5; std 0.25; face crop level:0.9:0.0"
 
 
 def test_a_face_crop_reaches_the_spec() -> None:

@@ -35,7 +35,7 @@ def test_text_becomes_a_rule(text: str, crop: FaceCrop) -> None:
         ("nose:2", "'nose:2' is not a face crop"),
         ("eyes:", "'eyes:' is not a face crop"),
         ("eyes:2.9:0.05:1", "'eyes:2.9:0.05:1' is not a face crop"),
-        ("box:wide", "as level:0.92 or box:1.3"),
+        ("box:wide", "as level:0.9 or box:1.3"),
         ("box:0", "input.face_crop.scale is 0.0; it must be from 0.1 to 20."),
         ("box:nan", "input.face_crop.scale is nan; it must be a finite number."),
         ("eyes:2:7", "input.face_crop.up is 7.0; it must be from -1 to 1."),

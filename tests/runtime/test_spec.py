@@ -55,7 +55,7 @@ def test_json_of_the_smallest_spec_is_byte_exact() -> None:
             "resize_mode": "stretch",
             "interpolation": "bilinear",
             "resize_to": None,
-            "face_crop": {"align": "level", "scale": 0.92, "up": 0.0},
+            "face_crop": {"align": "level", "scale": 0.9, "up": 0.0},
         },
         "architecture": None,
         "architecture_args": {},

@@ -46,7 +46,7 @@ def test_version_1_is_read_and_written_as_the_present_one() -> None:
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize(
     ("margin", "crop"),
-    [(0, "level:0.92:0.0"), (0.0, "level:0.92:0.0"), (0.5, "box:2.0:0.0"), (2, "box:5.0:0.0")],
+    [(0, "level:0.9:0.0"), (0.0, "level:0.9:0.0"), (0.5, "box:2.0:0.0"), (2, "box:5.0:0.0")],
 )
 def test_the_margin_of_older_versions_becomes_a_face_crop(
     version: int, margin: float, crop: str

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Measures faces, videos and galleries on this machine: benchmarks/faces.sh FOLDER
+# FOLDER contains one folder of images per class (FER2013's validation). Needs the extras dev and
+# video, and chromium. Takes about half an hour; results/faces.txt is an example.
+set -eu
+folder=$1
+photo=$(dirname "$0")/../tests/data/astronaut.jpg
+step() {
+    printf '\n$ python -m fer_bench.%s\n' "$*"
+    python -m "fer_bench.$@"
+}
+python -c 'from fer_bench.engines import machine
+print(", ".join(f"{name} {value}" for name, value in machine().items()))'
+step cold_start --faces "$photo"
+step face_photos "$folder"
+step video "$folder" --annotate
+step gallery
+step face_parity "$folder"
+step face_crops "$folder" --enlarge 4 --enlarge 2
+step face_crops "$folder" --turn 15
+step hostile --faces
+step crashes "$folder" --faces --images 500
