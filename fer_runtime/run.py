@@ -17,7 +17,7 @@ from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
 from fer_runtime.machine import usable_threads
 from fer_runtime.rows import Row
-from fer_runtime.run_options import Counts, Observer, RunOptions, RunResult
+from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
 from fer_runtime.sinks.resume import (
     Finished,
@@ -36,6 +36,7 @@ from fer_runtime.spec import ModelSpec
 if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.run_options import RunOptions
     from fer_runtime.sinks.base import Sink
 
 ON_ERROR = ("row", "fail")

@@ -5,14 +5,36 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fer_runtime.rows import Row
 from fer_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
+    from typing import TypedDict
+
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.sources.table import SourceOptions
+
+    class RunOptions(TypedDict, total=False):
+        """The keyword options of a run; `infer` describes them."""
+
+        model: str | os.PathLike[str] | None
+        spec: ModelSpec | None
+        provider: str
+        threads: int | None
+        batch_size: int
+        max_pixels: int
+        shard: tuple[int, int]
+        on_error: str
+        ending: str | None
+        top_k: int
+        resume: bool
+        overwrite: bool
+        faces: bool | FaceOptions
+        smooth: float
+        reading: SourceOptions | None
+        thumbnails: bool
 
 
 class Observer(Protocol):
@@ -57,27 +79,6 @@ class RunResult(NamedTuple):
     def images_per_second(self) -> float:
         """Images of this call per second."""
         return self.pictures / max(self.seconds, 1e-9)
-
-
-class RunOptions(TypedDict, total=False):
-    """The keyword options of a run; `infer` describes them."""
-
-    model: str | os.PathLike[str] | None
-    spec: ModelSpec | None
-    provider: str
-    threads: int | None
-    batch_size: int
-    max_pixels: int
-    shard: tuple[int, int]
-    on_error: str
-    ending: str | None
-    top_k: int
-    resume: bool
-    overwrite: bool
-    faces: bool | FaceOptions
-    smooth: float
-    reading: SourceOptions | None
-    thumbnails: bool
 
 
 class Counts:

@@ -18,8 +18,15 @@ if TYPE_CHECKING:
 FACES, SOURCES = "Faces and videos", "Tables and archives"
 
 
-@dataclass(eq=False, repr=False)
-class ModelOptions:
+class Group:
+    """Options that one value has; made without generated methods, which cost a cold start."""
+
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+@dataclass(init=False, eq=False, repr=False)
+class ModelOptions(Group):
     """Which model runs, and how."""
 
     model: str | None = option(
@@ -37,8 +44,8 @@ class ModelOptions:
     threads: int | None = option(None, "CPU threads; default: all this process may use.", min=1)
 
 
-@dataclass(eq=False, repr=False)  # each generated method costs a cold start
-class OutputOptions:
+@dataclass(init=False, eq=False, repr=False)
+class OutputOptions(Group):
     """Where rows go, and what is printed about them."""
 
     output: str | None = option(
@@ -73,8 +80,8 @@ class OutputOptions:
     )
 
 
-@dataclass(eq=False, repr=False)
-class FaceFlags:
+@dataclass(init=False, eq=False, repr=False)
+class FaceFlags(Group):
     """How faces are found, and what is done with those of a video."""
 
     faces: bool = option(
@@ -105,8 +112,8 @@ class FaceFlags:
     )
 
 
-@dataclass(eq=False, repr=False)
-class ReadFlags:
+@dataclass(init=False, eq=False, repr=False)
+class ReadFlags(Group):
     """What is read of sources with several columns."""
 
     columns: str | None = option(

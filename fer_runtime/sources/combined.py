@@ -6,14 +6,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
 from fer_runtime.errors import DataError
 from fer_runtime.items import Item, require_regular
 from fer_runtime.sources.files import Files
 from fer_runtime.sources.found_columns import announced
 from fer_runtime.sources.labels import CLASS_NUMBER
-from fer_runtime.sources.patterns import is_pattern, literal_end, matches, require_matches
 from fer_runtime.sources.table import (
     IN_FOLDERS,
     SOURCES,
@@ -154,10 +153,10 @@ class Sources(Files):
                 continue
             names: Iterable[str] = [source]
             if _is_pattern(source):
-                end = literal_end(source)
+                end = _patterns().literal_end(source)
                 if not any(key.endswith(end) or end.endswith(key) for key in SOURCES):
                     continue
-                names = matches(source)
+                names = _patterns().matches(source)
             for name in names:
                 if os.path.isdir(name):
                     if self.options.columns:
@@ -170,7 +169,7 @@ class Sources(Files):
             for name in self._listed():
                 yield from self._one(name, visited, listed=True)
         elif _is_pattern(source):
-            for name in matches(source):
+            for name in _patterns().matches(source):
                 yield from self._one(name, visited)
         else:
             yield from self._one(source, visited)
@@ -236,7 +235,7 @@ class Sources(Files):
             if source == STDIN or os.path.isdir(source):
                 continue
             if _is_pattern(source):
-                require_matches(source)
+                _patterns().require_matches(source)
             elif kind := kind_of(source):
                 if kind.check is not None:
                     kind.check(source, self.options)
@@ -264,7 +263,17 @@ class _Names(Files):
 
 
 def _is_pattern(source: str) -> bool:
-    return is_pattern(source) and not scheme_of(source)
+    """Whether a source is a glob or has braces."""
+    if not any(sign in source for sign in "*?[{"):
+        return False
+    return bool(_patterns().is_pattern(source)) and not scheme_of(source)
+
+
+def _patterns() -> Any:
+    """The module of globs and braces, which most cold starts need not pay for."""
+    from fer_runtime.sources import patterns
+
+    return patterns
 
 
 def shard_of(text: str) -> tuple[int, int]:
