@@ -90,7 +90,7 @@ class FaceFlags(Group):
     )  # fmt: skip
     detect_size: int | None = option(
         None, "Longer side, in pixels, at which faces are looked for; larger finds smaller faces. "
-        "Default: 960.", min=32, max=16384, panel=FACES,
+        "Default: 1440.", min=32, max=16384, panel=FACES,
     )  # fmt: skip
     min_face: int | None = option(
         None, "Shorter side of the smallest face, in pixels of the picture. Default: 20.", min=0,

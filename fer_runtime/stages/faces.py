@@ -20,6 +20,9 @@ from fer_runtime.stages.base import Stage, source_of
 PICTURES_AT_ONCE = 4
 """Pictures a thread takes at a time: few, because each takes tens of milliseconds."""
 
+ENOUGH = 0.75
+"""A crop with this part of the pixels that the model takes is enlarged; one with fewer is cropped
+from a larger decode. Decoding a photograph twice takes as long as finding its faces."""
 MARGIN = 1.5
 """A picture that is decoded again has so many times the pixels that the smallest crop needs."""
 
@@ -124,7 +127,7 @@ class FacesOfPictures(Stage):
         spec = self.session.spec.input
         least = max(spec.height, spec.width, SIDE if self.thumbnails else 0)
         smallest = min(side(face, spec.face_crop) for face in faces)
-        if picture.scale >= 1 or smallest * picture.scale >= least:
+        if picture.scale >= 1 or smallest * picture.scale >= ENOUGH * least:
             return picture
         return photograph.at(MARGIN * least / smallest * max(picture.height, picture.width))
 
