@@ -201,8 +201,8 @@ def test_a_small_face_of_a_large_photograph_is_cropped_where_it_has_enough_pixel
     picture.save(stream, "jpeg", quality=95)
     classifier = Classifier.load(tiny_model, provider="cpu")
     for source in (stream.getvalue(), picture):
-        (found,) = classifier.predict_faces(source)
-        assert found.face is not None and side(found.face, FaceCrop()) * 960 / 3200 < 40
+        (found,) = classifier.predict_faces(source, options=FaceOptions(detect_size=960))
+        assert found.face is not None and side(found.face, FaceCrop()) * 960 / 3200 < 36
     assert len(taken) == 2 and all(48 <= pixels < 130 for pixels in taken)
 
 
