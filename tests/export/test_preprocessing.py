@@ -251,7 +251,7 @@ def test_the_export_prints_what_it_assumed(weights: Path, tmp_path: Path) -> Non
     done = export(weights, tmp_path / "net.onnx", *RIGHT)
     assert (
         "input 56 x 56 RGB: short side resized to 64 (bilinear), centre crop 56; "
-        "mean 0.485, 0.456, 0.406; std 0.229, 0.224, 0.225"
+        "mean 0.485, 0.456, 0.406; std 0.229, 0.224, 0.225; face crop level:0.9:0.0"
     ) in done.stderr.splitlines()
 
 

@@ -21,11 +21,12 @@ from fer_export.options import ExportOptions
 from fer_export.parity import bisection, checker, inputs
 from fer_export.parity.verify import verify
 from fer_runtime import images
-from fer_runtime import pipeline as pipeline_module
+from fer_runtime.columns import plain_columns
 from fer_runtime.errors import ModelFileError, ParityError
 from fer_runtime.providers import PROVIDERS
 from fer_runtime.rows import Row
 from fer_runtime.spec import InputSpec
+from fer_runtime.stages import base, whole
 from fer_train import checkpoint, models
 
 
@@ -219,7 +220,7 @@ def test_resize_by_another_library_is_caught(
     folder = large_faces(tmp_path / "faces")
     assert verify(exported.checkpoint, exported.onnx, ExportOptions(images=folder))
     other = SimpleNamespace(load=lambda source, spec, **_: load(source, spec))
-    monkeypatch.setattr(pipeline_module, "images", other)
+    monkeypatch.setattr(whole, "images", other)
     report = verify(exported.checkpoint, exported.onnx, ExportOptions(images=folder)).report
     assert len(report.failures) == 1
     assert report.failures[0].startswith("from file to") and "resizing" in report.failures[0]
@@ -229,9 +230,10 @@ def test_labels_swapped_in_the_runtime_are_caught(
     exported: Artefacts, dataset: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def swapped(name: str, labels: tuple[str, ...], *rest: Any, **more: Any) -> Row:
-        return Row(name, tuple(reversed(labels)), *rest, **more)
+        more["columns"] = plain_columns(tuple(reversed(labels)))
+        return Row(name, labels, *rest, **more)
 
-    monkeypatch.setattr(pipeline_module, "Row", swapped)
+    monkeypatch.setattr(base, "Row", swapped)
     options = ExportOptions(images=dataset / "test")
     report = verify(exported.checkpoint, exported.onnx, options).report
     assert any("get another label than the graph gives" in text for text in report.failures)
