@@ -103,11 +103,6 @@ class Row(Mapping[str, Any]):
         """Whether it is the first row of its picture: each has one, with or without a face."""
         return self.number is None or self.number == 1
 
-    @property
-    def box(self) -> tuple[float | None, ...]:
-        """(left, top, right, bottom, score) of the face, five times None without one."""
-        return (None,) * 5 if self.face is None else (*self.face.box, self.face.score)
-
     def __getitem__(self, column: str) -> Any:
         return self.value_in(self.columns, column)
 
@@ -121,7 +116,10 @@ class Row(Mapping[str, Any]):
         if place is not None:
             return None if self.probabilities is None else float(self.probabilities[place])
         if columns.faces and column in _FACE_NAMES:
-            return (self.number, *self.box, self.note)[_FACE_NAMES.index(column)]
+            place_and_score = (
+                (None,) * 5 if self.face is None else (*self.face.box, self.face.score)
+            )
+            return (self.number, *place_and_score, self.note)[_FACE_NAMES.index(column)]
         return self.extra.get(columns.keys[column])
 
     def __iter__(self) -> Iterator[str]:

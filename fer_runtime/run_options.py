@@ -105,5 +105,5 @@ class Counts:
         self.rows += len(rows)
         for row in rows:
             self.errors += row.error is not None
-            self.pictures += row.number is None or row.number == 1
+            self.pictures += row.starts_picture
             self.faces += row.number is not None

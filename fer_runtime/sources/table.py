@@ -87,7 +87,7 @@ SOURCES: dict[str, str | Reader | SourceKind] = {
 A value is a reader, a `SourceKind`, or "module:name" of one, which is imported on first use. A
 reader takes the path and yields an Item for each image, and None for each other file inside, which
 is counted as skipped. It raises DataError for a file that is not of its kind. A scheme as `camera:`
-is what the name of a source begins with, if there is no file of that name.
+is what a source's name begins with, unless a file has that name.
 """
 
 
@@ -108,7 +108,7 @@ def kind_of(source: str) -> SourceKind | None:
 
 
 def scheme_of(source: str) -> str | None:
-    """The scheme of the table that a name begins with, if there is no file of that name."""
+    """The scheme of the table that a name begins with, unless a file has that name."""
     if ":" not in source:
         return None
     name = source.lower()

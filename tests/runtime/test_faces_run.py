@@ -6,6 +6,7 @@ import csv
 import io
 import itertools
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from fer_runtime import Classifier, FaceOptions, infer
+from fer_runtime.cli.infer_options import FaceFlags
 from fer_runtime.errors import ImageError
 from fer_runtime.evaluation import Evaluation
 from fer_runtime.face_crop import FaceCrop
@@ -257,3 +259,10 @@ def test_rows_without_faces_have_the_columns_as_before(
         header = next(csv.reader(stream))
     assert header[:3] == ["path", "label", "probability"] and header[-1] == "error"
     assert not {"face", "left", "score", "note"} & set(header)
+
+
+def test_the_help_has_the_defaults_of_the_options() -> None:
+    flags = {entry.name: entry.metadata.get("help", "") for entry in fields(FaceFlags)}
+    names = {"detect_size": "detect_size", "min_face": "min_face", "face_score": "min_score"}
+    for flag, option in names.items():
+        assert f"Default: {getattr(FaceOptions(), option):g}." in flags[flag]
