@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One image to classify: the name of its row, and what is read (or why it cannot be).
 
     `content` is the encoded bytes or the pixels where there is no file to read them from. `label`

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,7 +61,7 @@ class Stage(ABC):
         try:
             return self.shrunk(item)
         except ImageError as error:
-            return replace(item, content=None, error=str(error))
+            return item._replace(content=None, error=str(error))
 
     def row(
         self,

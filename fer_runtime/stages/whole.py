@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from contextlib import nullcontext, suppress
-from dataclasses import replace
 from typing import Any
 
 from fer_runtime import images
@@ -51,7 +50,7 @@ class WholeImages(Stage):
         return rows
 
     def shrunk(self, item: Item) -> Item:
-        return replace(item, content=self._pixels(item).transpose(1, 2, 0))
+        return item._replace(content=self._pixels(item).transpose(1, 2, 0))
 
     def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
         """Fill the buffer from its start; what is wrong with each item, None for those in it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,7 @@ def test_a_batch_of_large_contents_is_decoded_as_it_is_read(
     tiny_session: Session, monkeypatch: pytest.MonkeyPatch, items: list[Item]
 ) -> None:
     """32 archive members of 500 MB each must not be in memory together."""
-    contents = [replace(item, content=Path(item.path).read_bytes()) for item in items[:9]]
+    contents = [item._replace(content=Path(item.path).read_bytes()) for item in items[:9]]
     expected = [row for rows in Pipeline(tiny_session, workers=1).run(contents) for row in rows]
     monkeypatch.setattr(pipeline, "BYTES_IN_FLIGHT", 2000)
     held = list(Pipeline(tiny_session, workers=1)._batches(iter(contents)))
