@@ -11,7 +11,7 @@ is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, me
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +75,7 @@ class Pipeline:
 
     def run(
         self, items: Iterable[Item | images.Source], *, max_wait: float | None = None
-    ) -> Iterator[list[Row]]:
+    ) -> Iterator[Sequence[Row]]:
         """Rows of one batch after the other, in the order of `items`.
 
         One row per item; with `faces` one per face, and one for an item without a face.
@@ -121,10 +121,10 @@ class Pipeline:
 
     def _run_on_threads(
         self, batches: Iterator[list[Item] | Exception | None]
-    ) -> Iterator[list[Row]]:
+    ) -> Iterator[Sequence[Row]]:
         from concurrent.futures import ThreadPoolExecutor
 
-        pending: deque[tuple[Future[list[Row]], int]] = deque()
+        pending: deque[tuple[Future[Sequence[Row]], int]] = deque()
         held = 0
         failure: Exception | None = None
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
@@ -147,12 +147,12 @@ class Pipeline:
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run_read_ahead(self, items: Iterator[Item], max_wait: float) -> Iterator[list[Row]]:
+    def _run_read_ahead(self, items: Iterator[Item], max_wait: float) -> Iterator[Sequence[Row]]:
         from concurrent.futures import ThreadPoolExecutor
 
         from fer_runtime.read_ahead import ReadAhead
 
-        pending: deque[Future[list[Row]]] = deque()
+        pending: deque[Future[Sequence[Row]]] = deque()
         reader = ReadAhead(items, self.items_at_once, max_wait, self._admit)
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
         try:
@@ -176,7 +176,7 @@ class Pipeline:
         held = _bytes_in(item) * (len(batch) + 1)
         return item if held <= BYTES_IN_FLIGHT // 4 else self.stage.decoded(item)
 
-    def classify(self, batch: list[Item]) -> list[Row]:
+    def classify(self, batch: list[Item]) -> Sequence[Row]:
         """At most `items_at_once` items -> their rows; what cannot be decoded is an error row."""
         if len(batch) > self.items_at_once:
             raise ValueError(f"{len(batch)} items; a batch is at most {self.items_at_once}")

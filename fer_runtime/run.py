@@ -174,7 +174,7 @@ class Run:
             leading = (*leading, TRACK)
         return Columns(self.classifier.spec.labels, faces=faces, leading=leading, kept=kept)
 
-    def _followed(self, batches: Iterable[list[Row]]) -> Iterable[list[Row]]:
+    def _followed(self, batches: Iterable[Sequence[Row]]) -> Iterable[Sequence[Row]]:
         """The rows with the tracks of a video's faces."""
         if TRACK not in self.columns.leading:
             return batches
@@ -196,17 +196,19 @@ class Run:
         )  # fmt: skip
 
     def _new(
-        self, batches: Iterable[list[Row]], count_repeated: Callable[[], int]
-    ) -> Iterator[list[Row]]:
+        self, batches: Iterable[Sequence[Row]], count_repeated: Callable[[], int]
+    ) -> Iterator[Sequence[Row]]:
         """Batches without the first rows, which are finished already."""
         repeated: int | None = None
         for batch in batches:
             repeated = count_repeated() if repeated is None else repeated
-            rows, repeated = batch[repeated:], max(0, repeated - len(batch))
-            failed = [place for place, row in enumerate(rows) if row.error is not None]
-            if failed and self.on_error == "fail":
-                yield rows[: failed[0]]
-                raise ImageError(f"{rows[failed[0]].name}: {rows[failed[0]].error}")
+            rows = batch[repeated:] if repeated else batch
+            repeated = max(0, repeated - len(batch))
+            if self.on_error == "fail":
+                failed = [place for place, row in enumerate(rows) if row.error is not None]
+                if failed:
+                    yield rows[: failed[0]]
+                    raise ImageError(f"{rows[failed[0]].name}: {rows[failed[0]].error}")
             self._counts.add(rows)
             yield rows
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from fer_runtime.row_batch import RowBatch
 from fer_runtime.rows import Row
 from fer_runtime.spec import ModelSpec
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 class Observer(Protocol):
     """Watches the rows of a run as they are written."""
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Called with the rows of each batch, in order."""
 
 
@@ -100,10 +102,20 @@ class Counts:
         """From the start to the end, or to now; 0 before the start."""
         return (self._ended or time.perf_counter()) - self._started if self._started else 0.0
 
-    def add(self, rows: list[Row]) -> None:
+    def add(self, rows: Sequence[Row]) -> None:
         """Count rows that are written."""
+        if isinstance(rows, RowBatch):
+            self.add_counted(len(rows), rows.failed, len(rows))
+            return
         self.rows += len(rows)
         for row in rows:
             self.errors += row.error is not None
             self.pictures += row.starts_picture
             self.faces += row.number is not None
+
+    def add_counted(self, rows: int, errors: int, pictures: int, faces: int = 0) -> None:
+        """Count rows that were counted before."""
+        self.rows += rows
+        self.errors += errors
+        self.pictures += pictures
+        self.faces += faces

@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
@@ -108,7 +108,7 @@ def _parts(session: Session, names: list[str], batch_size: int, repeats: int) ->
     return {part: value / len(names) * 1e6 for part, value in seconds.items()}
 
 
-def _write(rows: list[list[Row]], labels: tuple[str, ...], output: str) -> None:
+def _write(rows: list[Sequence[Row]], labels: tuple[str, ...], output: str) -> None:
     with open_sink(output, labels) as sink:
         for batch in rows:
             sink.write(batch)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fer_runtime.columns import Columns, plain_columns
 from fer_runtime.errors import DataError
 from fer_runtime.rows import Row
 from fer_runtime.sinks.resume import Finished
 from fer_runtime.sinks.table import STDOUT
+
+if TYPE_CHECKING:
+    from fer_runtime.sinks.encoded import Encoder
 
 
 class Sink(ABC):
@@ -60,6 +63,18 @@ class Sink(ABC):
     @abstractmethod
     def write(self, rows: Iterable[Row]) -> None:
         """Append rows; raises DataError when the disk is full."""
+
+    def append(self, payload: str | bytes) -> None:
+        """Append rows that an `encoder` of this class encoded; raises DataError as `write`."""
+        raise NotImplementedError(f"{type(self).__name__} has no encoder")
+
+    @classmethod
+    def encoder(cls, columns: Columns, *, top_k: int = 3) -> Encoder | None:
+        """What turns rows into what `append` takes, in another process than the sink's.
+
+        None where the format has no such thing: rows are then sent and written one by one.
+        """
+        return None
 
     @abstractmethod
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:

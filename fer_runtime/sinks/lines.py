@@ -8,11 +8,12 @@ import io
 import os
 import sys
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, ClassVar, NamedTuple, TextIO
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, NamedTuple, TextIO
 
 from fer_runtime.errors import DataError
+from fer_runtime.row_batch import RowBatch
 from fer_runtime.rows import Row
 from fer_runtime.sinks.base import Sink
 from fer_runtime.sinks.resume import (
@@ -27,6 +28,10 @@ from fer_runtime.sinks.resume import (
     write_record,
 )
 from fer_runtime.sinks.table import STDOUT
+
+if TYPE_CHECKING:
+    from fer_runtime.columns import Columns
+    from fer_runtime.sinks.encoded import Encoder
 
 
 class Entry(NamedTuple):
@@ -154,11 +159,47 @@ class LinesSink(Sink):
             self.stream.truncate(0)
         return self.partial.stat().st_size > 0
 
+    def write_batch(self, rows: RowBatch) -> None:
+        """Write the records of whole images to `self.stream`; a format may do it at once."""
+        for row in rows:
+            self.write_row(row)
+
     def write(self, rows: Iterable[Row]) -> None:
         with _explained(self.output):
-            for row in rows:
-                self.empty = False
-                self.write_row(row)
+            self._write(rows)
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        if isinstance(rows, RowBatch):
+            self.empty = self.empty and not rows
+            self.write_batch(rows)
+            return
+        for row in rows:
+            self.empty = False
+            self.write_row(row)
+
+    def append(self, payload: str | bytes) -> None:
+        assert isinstance(payload, str)
+        with _explained(self.output):
+            self.empty = self.empty and not payload
+            self.stream.write(payload)
+
+    @classmethod
+    def encoder(cls, columns: Columns, *, top_k: int = 3) -> Encoder:
+        sink = cls.__new__(cls)  # without a file: its records go to memory
+        sink.columns, sink.labels, sink.top_k = columns, columns.labels, top_k
+        sink.empty = True
+        stream = io.StringIO()
+        sink.stream = stream
+        sink.begin(started=True)
+
+        def encode(rows: Sequence[Row]) -> str:
+            sink._write(rows)
+            text = stream.getvalue()
+            stream.seek(0)
+            stream.truncate()
+            return text
+
+        return encode
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self.to_stdout:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fer_runtime.columns import Columns, has_faces
 from fer_runtime.errors import DataError
@@ -29,6 +29,9 @@ from fer_runtime.sinks.resume import (
     write_record,
 )
 from fer_runtime.sinks.text import cell_of
+
+if TYPE_CHECKING:
+    from fer_runtime.sinks.encoded import Encoder
 
 PART_ROWS = 8192
 """Rows kept in memory, which is also the most that a crash costs."""
@@ -53,6 +56,7 @@ class ParquetSink(Sink):
             raise DataError("Parquet cannot be written to standard output; name a file.")
         self._schema = _schema(self.columns)
         self._rows: list[Row] = []
+        self._tables: list[Any] = []
         try:
             self.partial.mkdir(exist_ok=True)
             self._lock = open(self.partial / "lock", "ab")  # noqa: SIM115
@@ -80,17 +84,56 @@ class ParquetSink(Sink):
 
     def write(self, rows: Iterable[Row]) -> None:
         self._rows += rows
-        while len(self._rows) >= PART_ROWS:
-            self._write_part(self._rows[:PART_ROWS])
-            del self._rows[:PART_ROWS]
+        if len(self._rows) >= PART_ROWS:
+            self._settle()
+
+    def append(self, payload: str | bytes) -> None:
+        from pyarrow import ipc
+
+        if self._rows:
+            self._settle()
+        with ipc.open_stream(payload) as stream:
+            self._tables.append(stream.read_all())
+        self._settle()
+
+    def _settle(self, *, all: bool = False) -> None:
+        """Rows so far to a table, and whole parts of it to files; with `all` the rest too."""
+        import pyarrow
+
+        if self._rows:
+            self._tables.append(_table(self._rows, self.columns, self._schema))
+            self._rows = []
+        held = sum(table.num_rows for table in self._tables)
+        if held < PART_ROWS and not (all and held):
+            return
+        table = pyarrow.concat_tables(self._tables)
+        self._tables = []
+        while table.num_rows >= PART_ROWS or (all and table.num_rows):
+            self._write_part(table.slice(0, PART_ROWS))
+            table = table.slice(PART_ROWS)
+        if table.num_rows:
+            self._tables = [table.combine_chunks()]
+
+    @classmethod
+    def encoder(cls, columns: Columns, *, top_k: int = 3) -> Encoder:
+        schema = _schema(columns)
+
+        def encode(rows: Sequence[Row]) -> bytes:
+            import pyarrow
+
+            buffer = pyarrow.BufferOutputStream()
+            table = _table(rows, columns, schema)
+            with pyarrow.ipc.new_stream(buffer, table.schema) as stream:
+                stream.write_table(table)
+            return bytes(buffer.getvalue())
+
+        return encode
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # After an error the disk may be full: keep what can be kept, and raise that error.
         with self._lock:
             with contextlib.suppress(*(() if kind is None else (DataError,))):
-                if self._rows:
-                    self._write_part(self._rows)
-                    self._rows = []
+                self._settle(all=True)
             if kind is None:
                 self._join()
             if kind is None or not self._parts:
@@ -98,24 +141,13 @@ class ParquetSink(Sink):
         if not any(self._whole_parts()):
             shutil.rmtree(self.partial, ignore_errors=True)
 
-    def _table(self, rows: list[Row]) -> Any:
-        import pyarrow
-
-        columns: dict[str, list[Any]] = {
-            name: [row.value_in(self.columns, name) for row in rows] for name in self.columns.names
-        }
-        columns["path"] = [_utf8(row.name) for row in rows]
-        return pyarrow.table(
-            [_array(columns[field.name], field) for field in self._schema], schema=self._schema
-        )
-
-    def _write_part(self, rows: list[Row]) -> None:
+    def _write_part(self, table: Any) -> None:
         from pyarrow import parquet
 
         draft = self.partial / "draft"
         try:
             with open(draft, "wb") as stream:
-                parquet.write_table(self._table(rows), stream)
+                parquet.write_table(table, stream)
                 os.fsync(stream.fileno())
             os.replace(draft, self.partial / f"{self._parts:08}.parquet")
         except OSError as error:
@@ -172,6 +204,17 @@ def finished(output: Path, parts: Iterable[Path]) -> Finished:
         for name, why, number in pairs:
             tally.add(name, why, starts_picture=number in (None, 1))
     return tally.finished() if tally else Finished(spelling=_utf8)
+
+
+def _table(rows: Sequence[Row], columns: Columns, schema: Any) -> Any:
+    """The Arrow table of rows."""
+    import pyarrow
+
+    values: dict[str, list[Any]] = {
+        name: [row.value_in(columns, name) for row in rows] for name in columns.names
+    }
+    values["path"] = [_utf8(row.name) for row in rows]
+    return pyarrow.table([_array(values[field.name], field) for field in schema], schema=schema)
 
 
 def _schema(columns: Columns) -> Any:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from fer_runtime.columns import has_faces
+from fer_runtime.row_batch import RowBatch
 from fer_runtime.rows import Row
 from fer_runtime.sinks.lines import Entry, LinesSink
 
@@ -29,6 +31,21 @@ class CsvSink(LinesSink):
         if not started:
             self._writer.writerow(self.columns.names)
         self._blank = [""] * (len(self.labels) + 2)
+        self._line = "%s,%s,%.6f" + ",%.6f" * len(self.labels) + ",\n"
+        self._quoted_labels = [_quoted(label) for label in self.labels]
+
+    def write_batch(self, rows: RowBatch) -> None:
+        # One format for a whole line: csv's cells would take twice as long as all else that is
+        # Python in a run of many small images.
+        names = [item.name for item in rows.items]
+        if rows.errors or not self.columns.plain or SPECIAL.search("".join(names)):
+            super().write_batch(rows)
+            return
+        line, labels = self._line, self._quoted_labels
+        places = zip(names, rows.best(), rows.probabilities.tolist(), strict=True)
+        self.stream.write(
+            "".join([line % (name, labels[best], all[best], *all) for name, best, all in places])
+        )
 
     def write_row(self, row: Row) -> None:
         cells = [row.name, *self._blank, row.error]
@@ -68,6 +85,17 @@ class CsvSink(LinesSink):
         names, values = next(csv.reader([header])), next(csv.reader([record]))
         starts = values[names.index("face")] in ("", "1") if has_faces(names) else True
         return Entry(values[names.index("path")], values[names.index("error")] or None, starts)
+
+
+SPECIAL = re.compile('[,"\r\n]')
+"""Names with one of these are quoted in CSV."""
+
+
+def _quoted(text: str) -> str:
+    """A cell as csv writes it."""
+    if not SPECIAL.search(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def cell_of(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,8 @@ from fer_runtime import images
 from fer_runtime.columns import Columns, plain_columns
 from fer_runtime.errors import ImageError
 from fer_runtime.items import Item
-from fer_runtime.rows import NOTHING, Probabilities, Row
+from fer_runtime.row_batch import row_of
+from fer_runtime.rows import Probabilities, Row
 from fer_runtime.session import Session
 
 
@@ -49,7 +51,7 @@ class Stage(ABC):
         return self.batch_size
 
     @abstractmethod
-    def rows(self, batch: list[Item]) -> list[Row]:
+    def rows(self, batch: list[Item]) -> Sequence[Row]:
         """The rows of a batch, in its order; what cannot be decoded becomes an error row."""
 
     @abstractmethod
@@ -71,11 +73,7 @@ class Stage(ABC):
         best: int | None = None,
     ) -> Row:
         """A row of an item."""
-        return Row(
-            item.name, self.columns.labels, probabilities, error, best=best, truth=item.label,
-            columns=self.columns, extra=NOTHING if item.extra is None else item.extra,
-            stream=item.stream,
-        )  # fmt: skip
+        return row_of(item, self.columns, probabilities, error, best)
 
     def infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
         """(filled, K); padded to the whole batch where each size costs the provider a new plan."""

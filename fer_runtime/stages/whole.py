@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext, suppress
 from typing import Any
 
 from fer_runtime import images
 from fer_runtime.errors import ImageError
 from fer_runtime.items import Item
-from fer_runtime.rows import Row, top1
+from fer_runtime.row_batch import RowBatch
+from fer_runtime.rows import Row
 from fer_runtime.stages.base import Stage, source_of
 
 QUICK_DECODE = 100e-6
@@ -31,7 +33,7 @@ class WholeImages(Stage):
         self._decoding = threading.Lock()
         self._decode_seconds = math.inf
 
-    def rows(self, batch: list[Item]) -> list[Row]:
+    def rows(self, batch: list[Item]) -> Sequence[Row]:
         if not batch:
             return []
         buffer = self.buffer()
@@ -39,12 +41,11 @@ class WholeImages(Stage):
             started = time.perf_counter()
             errors = self._decode(batch, buffer)
             self._decode_seconds = (time.perf_counter() - started) / len(batch)
-        probabilities = self.infer(buffer, errors.count(None))
-        predicted = iter(zip(probabilities, top1(probabilities).tolist(), strict=True))
-        rows = []
-        for item, error in zip(batch, errors, strict=True):
-            values, best = next(predicted) if error is None else (None, None)
-            rows.append(self.row(item, values, error, best))
+        filled = errors.count(None)
+        probabilities = self.infer(buffer, filled)
+        rows = RowBatch(
+            self.columns, batch, None if filled == len(batch) else errors, probabilities
+        )
         if self.thumbnails:
             self._add_thumbnails(batch, rows)
         return rows
@@ -69,7 +70,7 @@ class WholeImages(Stage):
     def _pixels(self, item: Item) -> images.Pixels:
         return images.load(source_of(item), self.session.spec.input, max_pixels=self.max_pixels)
 
-    def _add_thumbnails(self, batch: list[Item], rows: list[Row]) -> None:
+    def _add_thumbnails(self, batch: list[Item], rows: Sequence[Row]) -> None:
         """Decode once more, in colour, for the rows that have a prediction."""
         from fer_runtime.images.pictures import load_picture
         from fer_runtime.images.thumbnails import SIDE, thumbnail

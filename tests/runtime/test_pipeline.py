@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def plain_loop(session: Session, items: list[Item]) -> list[Row]:
     return rows
 
 
-def assert_equal(found: list[Row], expected: list[Row]) -> None:
+def assert_equal(found: Sequence[Row], expected: Sequence[Row]) -> None:
     assert [(row.name, row.error) for row in found] == [(row.name, row.error) for row in expected]
     for one, other in zip(found, expected, strict=True):
         if one.probabilities is None or other.probabilities is None:

@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +98,7 @@ def test_resume_continues_checks_and_knows_the_model(
     output = tmp_path / "o.csv"
 
     class Stop:
-        def add(self, rows: list[Row]) -> None:
+        def add(self, rows: Sequence[Row]) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -151,7 +151,7 @@ def test_observers_see_every_row_in_order(
         def __init__(self) -> None:
             self.names: list[str] = []
 
-        def add(self, rows: list[Row]) -> None:
+        def add(self, rows: Sequence[Row]) -> None:
             self.names += [row.name for row in rows]
 
     labels = Classifier.load(options["model"], provider="cpu").spec.labels

@@ -1,0 +1,32 @@
+"""Rows that are ready to be written, as a worker process hands them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from fer_runtime.rows import Row
+
+
+class Encoded(NamedTuple):
+    """Some rows in an output's format, and what a run counts of them.
+
+    Attributes:
+        payload: what the sink's `append` takes.
+        rows: how many rows it has.
+        errors: those of them with an error.
+        pictures: images that they are of.
+        faces: rows that are faces.
+        failure: the first row with an error, as `name: error`, in a run that ends there.
+    """
+
+    payload: str | bytes
+    rows: int
+    errors: int
+    pictures: int
+    faces: int
+    failure: str | None = None
+
+
+Encoder = Callable[[Sequence[Row]], str | bytes]
+"""Rows -> what the sink's `append` takes."""
