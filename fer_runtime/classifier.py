@@ -45,22 +45,22 @@ class Classifier:
     Args:
         session: an opened model.
         batch_size: images per run of the session in `predict_batch`, `stream` and `rows`.
-        workers: threads that decode and run batches there; default: the session's threads.
+        threads: threads that decode and run batches there; default: the session's.
 
     Raises:
-        ValueError: `batch_size` or `workers` below 1.
+        ValueError: `batch_size` or `threads` below 1.
     """
 
     def __init__(
-        self, session: Session, *, batch_size: int = 32, workers: int | None = None
+        self, session: Session, *, batch_size: int = 32, threads: int | None = None
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; it must be at least 1")
-        if workers is not None and workers < 1:
-            raise ValueError(f"workers={workers}; it must be at least 1")
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads={threads}; it must be at least 1")
         self.session = session
         self.batch_size = batch_size
-        self.workers = workers or session.threads
+        self.threads = threads or session.threads
         self._single: Session | None = None
         self._face_stages: dict[FaceOptions, Stage] = {}
         self._lock = threading.Lock()
@@ -173,7 +173,7 @@ class Classifier:
         chosen = (options or FaceOptions()).checked()
         with self._lock:
             if chosen not in self._face_stages:
-                pipeline = Pipeline(self.session, workers=1, faces=chosen)
+                pipeline = Pipeline(self.session, threads=1, faces=chosen)
                 self._face_stages[chosen] = pipeline.stage
         rows = self._face_stages[chosen].rows(list(named([image])))
         return [row.prediction() for row in rows if row.note is None]
@@ -188,12 +188,12 @@ class Classifier:
     ) -> Pipeline:
         """What streams many images through this model, on every core; see `Pipeline`."""
         return Pipeline(
-            self._pipeline_session(), workers=self.workers, batch_size=self.batch_size,
+            self._pipeline_session(), threads=self.threads, batch_size=self.batch_size,
             max_pixels=max_pixels, faces=faces, columns=columns, thumbnails=thumbnails,
         )  # fmt: skip
 
     def _pipeline_session(self) -> Session:
-        """A session of one thread: n workers with it are faster than with n threads each."""
+        """A session of one thread: n threads that call it are faster than one that uses n."""
         if self.session.threads == 1 or self.session.provider != "cpu":
             return self.session
         with self._lock:

@@ -4,6 +4,7 @@
     ├── ModelSpecError   a spec that is incomplete, contradictory or unreadable
     ├── ModelFileError   a model file that is missing, broken, or of another kind
     ├── ProviderError    the requested execution provider cannot run here
+    ├── WorkerError      a worker process that cannot start, or dies of the same batch again
     ├── ImageError       an image that cannot be read or decoded
     ├── DataError        a data set, folder, or output file that cannot be used
     ├── TrainingError    a training run that cannot succeed as it was set up
@@ -37,6 +38,12 @@ class ProviderError(FerError):
     """The requested execution provider cannot run on this machine."""
 
     exit_status = 4
+
+
+class WorkerError(FerError):
+    """A worker process cannot be started, or the same batch ended two of them."""
+
+    exit_status = 7
 
 
 class ImageError(FerError):

@@ -1,8 +1,8 @@
 """Items in, rows out, in order: decoding and inference overlap on every core.
 
-Each worker thread takes a batch through the stage: it decodes into its own reused buffer and then
-runs the session on it.
-With a session of one thread, onnxruntime computes on the calling thread, so that n workers keep n
+Each thread takes a batch through the stage: it decodes into its own reused buffer and then runs the
+session on it.
+With a session of one thread, onnxruntime computes on the calling thread, so that n threads keep n
 cores busy with whatever is due, decoding or inference, without queues in between. On two cores it
 is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, measured by
 `python -m fer_bench.pipeline`), and large photographs are decoded on every core.
@@ -11,25 +11,24 @@ is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, me
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING
 
 from fer_runtime import images
 from fer_runtime.items import Item, named
 from fer_runtime.rows import Row
 from fer_runtime.session import Session
-from fer_runtime.stages.whole import WholeImages
+from fer_runtime.stages.choice import stage_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from fer_runtime.columns import Columns
     from fer_runtime.faces.options import FaceOptions
-    from fer_runtime.stages.base import Stage
 
 BATCHES_IN_FLIGHT = 2
-"""Batches per worker that may be read or done but not yet written: bounds the memory."""
+"""Batches per thread that may be read or done but not yet written: bounds the memory."""
 BYTES_IN_FLIGHT = 256 * 1024 * 1024
 """No batch is taken ahead while those in flight hold more than this of bytes and arrays."""
 
@@ -37,12 +36,12 @@ BYTES_IN_FLIGHT = 256 * 1024 * 1024
 class Pipeline:
     """Streams items through a session; memory does not grow with their number.
 
-    `workers` threads share the cores, so a session of one thread is best; with a session of n
-    threads, n workers are a little slower. One run at a time: threads may not share a pipeline.
+    `threads` share the cores, so a session of one thread is best; with a session of n threads, n of
+    them are a little slower. One run at a time: threads may not share a pipeline.
 
     Args:
         session: the model.
-        workers: threads that decode and run batches.
+        threads: threads that decode and run batches.
         batch_size: images per run of the session.
         max_pixels: larger images become error rows and are not decoded.
         faces: find the faces of each image, and classify those; None for whole images.
@@ -50,24 +49,25 @@ class Pipeline:
         thumbnails: whether rows carry a small picture.
 
     Raises:
-        ValueError: `workers` or `batch_size` below 1, or an option of `faces` out of range.
+        ValueError: `threads` or `batch_size` below 1, or an option of `faces` out of range.
     """
 
     def __init__(
         self,
         session: Session,
         *,
-        workers: int,
+        threads: int,
         batch_size: int = 32,
         max_pixels: int = images.MAX_PIXELS,
         faces: FaceOptions | None = None,
         columns: Columns | None = None,
         thumbnails: bool = False,
     ) -> None:
-        if min(workers, batch_size) < 1:
-            raise ValueError(f"workers={workers}, batch_size={batch_size}; both must be at least 1")
-        self.workers = workers
-        self.stage = _stage(
+        if min(threads, batch_size) < 1:
+            raise ValueError(f"threads={threads}, batch_size={batch_size}; both must be at least 1")
+        self.threads = threads
+        self.faces = faces
+        self.stage = stage_of(
             session, faces, batch_size=batch_size, max_pixels=max_pixels, columns=columns,
             thumbnails=thumbnails,
         )  # fmt: skip
@@ -93,15 +93,24 @@ class Pipeline:
         if max_wait is not None:
             yield from self._run_read_ahead(named(items), max_wait)
             return
-        batches = self._batches(named(items))
-        first, second = next(batches, None), next(batches, None)
+        yield from self.run_batches(self.batches(named(items)))
+
+    def run_batches(
+        self,
+        batches: Iterator[list[Item] | Exception],
+        *,
+        until: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Sequence[Row]]:
+        """The rows of each batch, in order; no batch is taken once `until` returns true."""
+        first = next(batches, None)
+        second = next(batches, None) if isinstance(first, list) else None
         if isinstance(first, list) and second is None:
             # A single batch needs no threads, nor their modules at a cold start.
             yield self.classify(first)
         elif first is not None:
-            yield from self._run_on_threads(chain((first, second), batches))
+            yield from self._run_on_threads(deque([first, second]), batches, until)
 
-    def _batches(self, items: Iterator[Item]) -> Iterator[list[Item] | Exception]:
+    def batches(self, items: Iterator[Item]) -> Iterator[list[Item] | Exception]:
         """Batches, and last what was raised while they were read."""
         while True:
             batch: list[Item] = []
@@ -120,22 +129,25 @@ class Pipeline:
             yield batch
 
     def _run_on_threads(
-        self, batches: Iterator[list[Item] | Exception | None]
+        self,
+        taken: deque[list[Item] | Exception | None],
+        batches: Iterator[list[Item] | Exception],
+        until: Callable[[], bool],
     ) -> Iterator[Sequence[Row]]:
         from concurrent.futures import ThreadPoolExecutor
 
         pending: deque[tuple[Future[Sequence[Row]], int]] = deque()
         held = 0
         failure: Exception | None = None
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fer-pipeline")
         try:
             while True:
-                while len(pending) < self.workers * BATCHES_IN_FLIGHT and held < BYTES_IN_FLIGHT:
-                    batch = next(batches, None)
+                while len(pending) < self.threads * BATCHES_IN_FLIGHT and held < BYTES_IN_FLIGHT:
+                    batch = taken.popleft() if taken else None if until() else next(batches, None)
                     if not isinstance(batch, list):
                         failure = failure or batch
                         break
-                    pending.append((pool.submit(self.classify, batch), sum(map(_bytes_in, batch))))
+                    pending.append((pool.submit(self.classify, batch), self.bytes_in(batch)))
                     held += pending[-1][1]
                 if not pending:
                     break
@@ -154,11 +166,11 @@ class Pipeline:
 
         pending: deque[Future[Sequence[Row]]] = deque()
         reader = ReadAhead(items, self.items_at_once, max_wait, self._admit)
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="fer-pipeline")
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fer-pipeline")
         try:
             while pending or not reader.exhausted:
                 batch: list[Item] = []
-                if len(pending) < self.workers * BATCHES_IN_FLIGHT:
+                if len(pending) < self.threads * BATCHES_IN_FLIGHT:
                     batch = reader.take(lambda: bool(pending) and pending[0].done())
                 if batch:
                     pending.append(pool.submit(self.classify, batch))
@@ -176,24 +188,15 @@ class Pipeline:
         held = _bytes_in(item) * (len(batch) + 1)
         return item if held <= BYTES_IN_FLIGHT // 4 else self.stage.decoded(item)
 
+    def bytes_in(self, batch: list[Item]) -> int:
+        """How many bytes of encoded images and arrays a batch has."""
+        return sum(map(_bytes_in, batch))
+
     def classify(self, batch: list[Item]) -> Sequence[Row]:
         """At most `items_at_once` items -> their rows; what cannot be decoded is an error row."""
         if len(batch) > self.items_at_once:
             raise ValueError(f"{len(batch)} items; a batch is at most {self.items_at_once}")
         return self.stage.rows(batch) if batch else []
-
-
-def _stage(session: Session, faces: FaceOptions | None, **options: Any) -> Stage:
-    """What is done to each batch."""
-    if faces is None:
-        return WholeImages(session, **options)
-    from fer_runtime.faces.detector import FaceDetector
-    from fer_runtime.stages.faces import FacesOfPictures
-
-    detector = FaceDetector.load(
-        provider=session.provider, threads=session.threads, min_score=faces.checked().min_score
-    )
-    return FacesOfPictures(session, detector=detector, options=faces, **options)
 
 
 def _bytes_in(item: Item) -> int:

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from fer_runtime.classifier import MAX_WAIT, Classifier, find_model
+from fer_runtime.classifier import Classifier, find_model
 from fer_runtime.columns import TRACK, Columns
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
 from fer_runtime.machine import usable_threads
-from fer_runtime.rows import Row
+from fer_runtime.run_batches import RunBatches
 from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
+from fer_runtime.sinks.encoded import Encoded, Rows
 from fer_runtime.sinks.resume import (
     Finished,
     check_complete,
@@ -72,6 +73,7 @@ class Run:
         smooth: float = 0.0,
         reading: SourceOptions | None = None,
         thumbnails: bool = False,
+        workers: int | None = None,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
@@ -82,13 +84,12 @@ class Run:
         self.sources = sources
         self.output = os.fspath(output)
         self.faces = _face_options(faces)
-        self.smooth = smooth
-        self.on_error, self.resume, self.top_k = on_error, resume, top_k
+        self.on_error, self.resume = on_error, resume
+        self.top_k, self.smooth = top_k, smooth
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
         kind = sink_of(self.ending)
         self._check(overwrite)
-        self._counts = Counts()
-        self._sample = Sample()
+        self._counts, self._sample = Counts(), Sample()
         self.finished = Finished()
         self.complete = resume and _is_complete(self.output)
         if self.complete:
@@ -96,11 +97,17 @@ class Run:
             check_complete(self.output, self.finished, self.sources)
         path = find_model(model)
         session = Session.open(path, provider=provider, threads=1, spec=spec)
-        workers = threads or usable_threads()
-        self.classifier = Classifier(session, batch_size=batch_size, workers=workers)
+        self.classifier = Classifier(
+            session, batch_size=batch_size, threads=threads or usable_threads()
+        )
         self.max_pixels = max_pixels
         self.columns = self._columns()
         self.pipeline = self._pipeline(thumbnails)
+        self._repeated: int | None = None
+        self._batches = RunBatches(
+            self.pipeline, workers=workers, output=(self.ending, top_k), live=self.sources.live,
+            stop_at_error=on_error == "fail", smooth=smooth,
+        )  # fmt: skip
         self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
         if self.complete:
             check_complete_record(self.output, self.identity or {})
@@ -122,24 +129,43 @@ class Run:
             model=self.classifier.session.path,
             provider=self.classifier.provider,
             complete=self.complete,
+            processes=self._batches.processes,
         )
 
-    def execute(self, observers: Iterable[Observer] = ()) -> RunResult:
-        """Classify everything and write the output; errors as `infer`."""
+    def execute(
+        self,
+        observers: Iterable[Observer] = (),
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> RunResult:
+        """Classify everything and write the output; errors as `infer`.
+
+        Args:
+            observers: objects whose `add(rows)` is called with the rows of each batch.
+            progress: called with the number of rows of each batch that was written.
+        """
         if self.complete:
             return self.result
         watching = list(observers)
         with self._counts, self._open() as sink:
             self.finished = sink.finished
             rest = remaining(self.sources, sink.finished, self.pipeline.items_at_once)
-            batches = self.pipeline.run(
-                self._sample.taken_from(rest.items),
-                max_wait=MAX_WAIT if self.sources.live else None,
+            items = self._sample.taken_from(rest.items)
+            self._repeated = None if sink.finished.rows else 0
+            batches = self._batches.run(
+                items, only_written=not watching, here=lambda: self._repeated != 0
             )
-            for rows in self._new(self._followed(batches), rest.repeated):
-                sink.write(rows)
-                for observer in watching:
-                    observer.add(rows)
+            for rows in self._new(batches, rest.repeated):
+                if isinstance(rows, Encoded):
+                    sink.append(rows.payload)
+                    count = rows.rows
+                else:
+                    sink.write(rows)
+                    count = len(rows)
+                    for observer in watching:
+                        observer.add(rows)
+                if progress is not None:
+                    progress(count)
             if self.sources.shard == (1, 1):
                 self._require_images()
         return self.result
@@ -174,15 +200,6 @@ class Run:
             leading = (*leading, TRACK)
         return Columns(self.classifier.spec.labels, faces=faces, leading=leading, kept=kept)
 
-    def _followed(self, batches: Iterable[Sequence[Row]]) -> Iterable[Sequence[Row]]:
-        """The rows with the tracks of a video's faces."""
-        if TRACK not in self.columns.leading:
-            return batches
-        from fer_runtime.faces.tracks import Follower
-
-        follower = Follower(self.smooth)
-        return (follower.follow(rows) for rows in batches)
-
     def _pipeline(self, thumbnails: bool) -> Pipeline:
         return self.classifier.pipeline(
             max_pixels=self.max_pixels, faces=self.faces, columns=self.columns,
@@ -195,15 +212,19 @@ class Run:
             run=self.identity, resume=self.resume,
         )  # fmt: skip
 
-    def _new(
-        self, batches: Iterable[Sequence[Row]], count_repeated: Callable[[], int]
-    ) -> Iterator[Sequence[Row]]:
+    def _new(self, batches: Iterable[Rows], count_repeated: Callable[[], int]) -> Iterator[Rows]:
         """Batches without the first rows, which are finished already."""
-        repeated: int | None = None
         for batch in batches:
-            repeated = count_repeated() if repeated is None else repeated
-            rows = batch[repeated:] if repeated else batch
-            repeated = max(0, repeated - len(batch))
+            if isinstance(batch, Encoded):
+                self._counts.add_counted(batch.rows, batch.errors, batch.pictures, batch.faces)
+                yield batch
+                if batch.failure is not None:
+                    raise ImageError(batch.failure)
+                continue
+            if self._repeated is None:
+                self._repeated = count_repeated()
+            rows = batch[self._repeated :] if self._repeated else batch
+            self._repeated = max(0, self._repeated - len(batch))
             if self.on_error == "fail":
                 failed = [place for place, row in enumerate(rows) if row.error is not None]
                 if failed:
@@ -282,6 +303,7 @@ def infer(
             - smooth=0: seconds over which the probabilities of a face in a video are averaged.
             - reading=None: a `fer_runtime.SourceOptions`: which frames of a video, which columns
               of a table.
+            - workers=None: worker processes; 0 for none, None for as many as pay on a long run.
             - thumbnails=False: rows carry a small picture, for observers such as a gallery.
 
     Returns:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         smooth: float
         reading: SourceOptions | None
         thumbnails: bool
+        workers: int | None
 
 
 class Observer(Protocol):
@@ -62,6 +63,7 @@ class RunResult(NamedTuple):
         model: the ONNX file.
         provider: the provider that ran it.
         complete: the output was complete before, so nothing was run.
+        processes: worker processes that took part; 0 where this one did everything.
     """
 
     output: str
@@ -76,6 +78,7 @@ class RunResult(NamedTuple):
     model: Path = Path()
     provider: str = ""
     complete: bool = False
+    processes: int = 0
 
     @property
     def images_per_second(self) -> float:

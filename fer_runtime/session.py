@@ -103,9 +103,14 @@ class Session:
         session._given = spec
         return session
 
+    @property
+    def opening(self) -> dict[str, Any]:
+        """The arguments of `open`, but for `threads`, that make another such session."""
+        return {"path": self.path, "provider": self.provider, "spec": self._given}
+
     def reopen(self, *, threads: int) -> Session:
         """The same model on the same provider with another number of threads; errors as `open`."""
-        return Session.open(self.path, provider=self.provider, threads=threads, spec=self._given)
+        return Session.open(**self.opening, threads=threads)
 
     def run(self, pixels: npt.NDArray[np.uint8]) -> Outputs:
         """(N, C, H, W) uint8 pixels as `fer_runtime.images` makes them -> Outputs of N rows.

@@ -103,7 +103,7 @@ def _pipeline(model: Path, data: Path, output: Path) -> float:
     session.warm_up(32)
     count = 0
     started = time.perf_counter()
-    pipeline = Pipeline(session, workers=usable_threads(), batch_size=32)
+    pipeline = Pipeline(session, threads=usable_threads(), batch_size=32)
     with open_sink(str(output), session.spec.labels) as sink:
         for rows in pipeline.run(Files([data])):
             sink.write(rows)

@@ -94,7 +94,7 @@ def _parts(session: Session, names: list[str], batch_size: int, repeats: int) ->
     """What one core spends on an image in each part, with nothing else running."""
     spec = session.spec.input
     encoded = [images.read(name) for name in names]
-    rows = list(Pipeline(session, workers=1, batch_size=batch_size).run(Files(names)))
+    rows = list(Pipeline(session, threads=1, batch_size=batch_size).run(Files(names)))
     folder = tempfile.TemporaryDirectory()
     output = os.path.join(folder.name, "rows.csv")
     parts = {
@@ -116,7 +116,7 @@ def _write(rows: list[Sequence[Row]], labels: tuple[str, ...], output: str) -> N
 
 def _pipeline(session: Session, data: Path, workers: int, batch_size: int, output: Path) -> None:
     with open_sink(str(output), session.spec.labels) as sink:
-        for rows in Pipeline(session, workers=workers, batch_size=batch_size).run(Files([data])):
+        for rows in Pipeline(session, threads=workers, batch_size=batch_size).run(Files([data])):
             sink.write(rows)
 
 

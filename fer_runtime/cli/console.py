@@ -20,6 +20,7 @@ EXIT_STATUS = {
     4: "provider",
     5: "model",
     6: "data",
+    7: "worker process",
     130: "interrupted",
 }
 EXIT_HELP = "Exit status: " + ", ".join(f"{code} {text}" for code, text in EXIT_STATUS.items())

@@ -87,7 +87,7 @@ def fer_infer(
         max_pixels=running.max_pixels, on_error=writing.on_error, ending=_ending(writing),
         top_k=writing.top_k, resume=writing.resume, overwrite=writing.overwrite,
         faces=face_options(finding), smooth=seconds_of(finding.smooth),
-        thumbnails=writing.gallery is not None,
+        thumbnails=writing.gallery is not None, workers=running.workers,
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:
@@ -170,7 +170,7 @@ def _execute(run: Run, writing: OutputOptions, annotate: str | None) -> RunResul
     stream = sys.stdout if to_file else sys.stderr
     with _expected_ends(run, writing.output if keeps else None):
         with _products(run, writing, annotate) as products, Bar(run) as bar:
-            result = run.execute([*bar.observers, *watching, *products])
+            result = run.execute([*watching, *products], progress=bar.progress)
         if writing.evaluate and (hint := run.sources.label_hint()):
             say(hint)
         for each in watching:

@@ -42,6 +42,10 @@ class ModelOptions(Group):
         50_000_000, "Larger images are error rows, and are not decoded.", min=1
     )
     threads: int | None = option(None, "CPU threads; default: all this process may use.", min=1)
+    workers: int | None = option(
+        None, "Worker processes; 0 for none. Default: one per thread on a run so long that they "
+        "pay.", min=0,
+    )  # fmt: skip
 
 
 @dataclass(init=False, eq=False, repr=False)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fer_runtime.rows import Row
     from fer_runtime.run import Run
-    from fer_runtime.run_options import Observer
 
 
 class Bar:
-    """A context manager whose `observers` move a bar on stderr; none where nobody watches."""
+    """A context manager whose `progress` moves a bar on stderr; None where nobody watches."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.observers: list[Observer] = []
+        self.progress: Callable[[int], None] | None = None
         self._bar: Any = None
 
     def __enter__(self) -> Bar:
@@ -29,12 +27,12 @@ class Bar:
             self._bar.start()
             self._task = self._bar.add_task("", total=self.run.sources.total(), rate="")
             self._started, self._done = time.perf_counter(), 0
-            self.observers = [self]
+            self.progress = self.add
         return self
 
-    def add(self, rows: Sequence[Row]) -> None:
+    def add(self, rows: int) -> None:
         """Count rows that were written."""
-        self._done += len(rows)
+        self._done += rows
         rate = self._done / (time.perf_counter() - self._started)
         finished = self.run.finished.rows
         self._bar.update(self._task, completed=finished + self._done, rate=f"{rate:,.0f}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from fer_runtime.rows import Row
+from fer_runtime.run_options import Counts
 
 
 class Encoded(NamedTuple):
@@ -27,6 +28,15 @@ class Encoded(NamedTuple):
     faces: int
     failure: str | None = None
 
+    @classmethod
+    def of(cls, rows: Sequence[Row], encode: Encoder, failure: str | None = None) -> Encoded:
+        """Encode rows and count them."""
+        counts = Counts()
+        counts.add(rows)
+        return cls(encode(rows), counts.rows, counts.errors, counts.pictures, counts.faces, failure)
 
+
+Rows = Sequence[Row] | Encoded
+"""What a run has of a batch: its rows, or what is to be written of them."""
 Encoder = Callable[[Sequence[Row]], str | bytes]
 """Rows -> what the sink's `append` takes."""

@@ -35,7 +35,7 @@ def test_pipeline_on_cuda_pads_the_last_batch(faces: np.ndarray, tmp_path: Path)
 
     def probabilities(provider: str) -> np.ndarray:
         session = Session.open(SHIPPED, provider=provider, threads=1)
-        batches = Pipeline(session, workers=2, batch_size=16).run(Files([tmp_path]))
+        batches = Pipeline(session, threads=2, batch_size=16).run(Files([tmp_path]))
         return np.array([row.probabilities for rows in batches for row in rows])
 
     np.testing.assert_allclose(probabilities("cuda"), probabilities("cpu"), atol=1e-5)

@@ -71,12 +71,12 @@ def no_thread_is_left() -> Iterator[None]:
     assert threads() == []
 
 
-@pytest.mark.parametrize("workers", [1, 2, 3, 8])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5, 23, 24, 100])
 def test_rows_equal_a_plain_loop_in_the_order_of_items(
-    tiny_session: Session, items: list[Item], workers: int, batch_size: int
+    tiny_session: Session, items: list[Item], threads: int, batch_size: int
 ) -> None:
-    pipeline = Pipeline(tiny_session, workers=workers, batch_size=batch_size)
+    pipeline = Pipeline(tiny_session, threads=threads, batch_size=batch_size)
     batches = list(pipeline.run(items))
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
     assert_equal([row for batch in batches for row in batch], plain_loop(tiny_session, items))
@@ -93,13 +93,13 @@ def test_order_holds_where_the_first_batches_are_the_slowest(
 
     monkeypatch.setattr(images, "load", slow)
     rows = [
-        row for batch in Pipeline(tiny_session, workers=4, batch_size=2).run(items) for row in batch
+        row for batch in Pipeline(tiny_session, threads=4, batch_size=2).run(items) for row in batch
     ]
     assert [row.name for row in rows] == [item.name for item in items]
 
 
 def test_error_rows_stand_in_place_and_say_why(tiny_session: Session, items: list[Item]) -> None:
-    (rows,) = Pipeline(tiny_session, workers=2, batch_size=50).run(items)
+    (rows,) = Pipeline(tiny_session, threads=2, batch_size=50).run(items)
     broken = [index for index, row in enumerate(rows) if row.error]
     assert broken == [0, 5, 6, 7, 22]
     assert all("not an image" in (rows[index].error or "") for index in broken)
@@ -113,7 +113,7 @@ def test_a_batch_of_errors_only_runs_nothing(
         raise AssertionError("the session ran")
 
     monkeypatch.setattr(tiny_session, "run", fail, raising=True)
-    (rows,) = Pipeline(tiny_session, workers=1).run(items[5:8])
+    (rows,) = Pipeline(tiny_session, threads=1).run(items[5:8])
     assert [row.probabilities for row in rows] == [None] * 3
 
 
@@ -121,17 +121,17 @@ def test_an_item_that_comes_with_an_error_is_not_read(
     tiny_session: Session, items: list[Item]
 ) -> None:
     listed = [Item("folder", items[1].path, "folder cannot be listed"), items[1]]
-    (rows,) = Pipeline(tiny_session, workers=1).run(listed)
+    (rows,) = Pipeline(tiny_session, threads=1).run(listed)
     assert rows[0] == Row("folder", tiny_session.spec.labels, None, "folder cannot be listed")
     assert rows[1].error is None
 
 
 def test_no_items_give_no_batches(tiny_session: Session) -> None:
-    assert list(Pipeline(tiny_session, workers=2).run([])) == []
+    assert list(Pipeline(tiny_session, threads=2).run([])) == []
 
 
 def test_a_pipeline_runs_again_and_beside_itself(tiny_session: Session, items: list[Item]) -> None:
-    pipeline = Pipeline(tiny_session, workers=2, batch_size=4)
+    pipeline = Pipeline(tiny_session, threads=2, batch_size=4)
     expected = plain_loop(tiny_session, items)
     assert_equal([row for batch in pipeline.run(items) for row in batch], expected)
     for one, other in zip(pipeline.run(items), pipeline.run(items), strict=True):
@@ -143,13 +143,13 @@ def test_the_buffer_of_a_batch_shows_nothing_of_the_one_before(
 ) -> None:
     """Rows are kept while one worker's buffer is filled again and again."""
     good = [item for index, item in enumerate(items) if index not in (0, 5, 6, 7, 22)]
-    batches = list(Pipeline(tiny_session, workers=1, batch_size=2).run(good))
+    batches = list(Pipeline(tiny_session, threads=1, batch_size=2).run(good))
     assert_equal([row for batch in batches for row in batch], plain_loop(tiny_session, good))
 
 
-@pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 3), (3, 2)])
+@pytest.mark.parametrize(("threads", "batch_size"), [(1, 1), (2, 3), (3, 2)])
 def test_only_so_many_batches_are_taken_ahead(
-    tiny_session: Session, items: list[Item], workers: int, batch_size: int
+    tiny_session: Session, items: list[Item], threads: int, batch_size: int
 ) -> None:
     taken = 0
 
@@ -159,12 +159,12 @@ def test_only_so_many_batches_are_taken_ahead(
             taken += 1
             yield items[1]
 
-    batches = Pipeline(tiny_session, workers=workers, batch_size=batch_size).run(endless())
+    batches = Pipeline(tiny_session, threads=threads, batch_size=batch_size).run(endless())
     assert taken == 0
     for consumed in range(1, 8):
         assert len(next(batches)) == batch_size
         ahead = taken - (consumed - 1) * batch_size
-        assert ahead <= workers * BATCHES_IN_FLIGHT * batch_size
+        assert ahead <= threads * BATCHES_IN_FLIGHT * batch_size
     batches.close()  # type: ignore[attr-defined]
 
 
@@ -182,7 +182,7 @@ def test_large_contents_are_not_taken_ahead(
             yield Item(f"{index}", "", content=np.zeros((60, 60), np.uint8))
 
     seen = 0
-    for rows in Pipeline(tiny_session, workers=4, batch_size=2).run(items()):
+    for rows in Pipeline(tiny_session, threads=4, batch_size=2).run(items()):
         seen += len(rows)
         assert taken <= seen + 2 * 2, "10,000 bytes are two batches of two images"
     assert seen == 30
@@ -193,11 +193,11 @@ def test_a_batch_of_large_contents_is_decoded_as_it_is_read(
 ) -> None:
     """32 archive members of 500 MB each must not be in memory together."""
     contents = [item._replace(content=Path(item.path).read_bytes()) for item in items[:9]]
-    expected = [row for rows in Pipeline(tiny_session, workers=1).run(contents) for row in rows]
+    expected = [row for rows in Pipeline(tiny_session, threads=1).run(contents) for row in rows]
     monkeypatch.setattr(pipeline, "BYTES_IN_FLIGHT", 2000)
-    held = list(Pipeline(tiny_session, workers=1)._batches(iter(contents)))
+    held = list(Pipeline(tiny_session, threads=1).batches(iter(contents)))
     assert sum(isinstance(item.content, np.ndarray) for item in held[0]) > 3  # type: ignore[union-attr]
-    found = [row for rows in Pipeline(tiny_session, workers=2).run(contents) for row in rows]
+    found = [row for rows in Pipeline(tiny_session, threads=2).run(contents) for row in rows]
     assert_equal(found, expected)
 
 
@@ -211,20 +211,20 @@ def test_what_was_read_before_the_source_failed_is_not_lost(
 
     rows: list[Row] = []
     with pytest.raises(OSError, match="the camera is gone"):
-        for batch in Pipeline(tiny_session, workers=2, batch_size=2).run(failing()):
+        for batch in Pipeline(tiny_session, threads=2, batch_size=2).run(failing()):
             rows += batch
     assert [row.name for row in rows] == [item.name for item in items[:count]]
 
 
 def test_paths_and_arrays_are_items_too(tiny_session: Session, items: list[Item]) -> None:
     mixed: list[Any] = [items[1].path, Path(items[2].path), np.zeros((9, 9), np.uint8), items[3]]
-    (rows,) = Pipeline(tiny_session, workers=1).run(mixed)
+    (rows,) = Pipeline(tiny_session, threads=1).run(mixed)
     assert [row.name for row in rows] == [items[1].path, items[2].path, "image 2", "name of 3"]
     assert all(row.error is None for row in rows)
 
 
 def test_a_batch_is_as_large_as_it_was_said_to_be(tiny_session: Session, items: list[Item]) -> None:
-    small = Pipeline(tiny_session, workers=1, batch_size=2)
+    small = Pipeline(tiny_session, threads=1, batch_size=2)
     assert small.classify([]) == []
     with pytest.raises(ValueError, match="3 items; a batch is at most 2"):
         small.classify(items[:3])
@@ -240,7 +240,7 @@ def test_memory_does_not_grow_with_the_number_of_items(
 
     def peak(count: int) -> int:
         tracemalloc.start()
-        for _ in Pipeline(tiny_session, workers=2, batch_size=8).run(many(count)):
+        for _ in Pipeline(tiny_session, threads=2, batch_size=8).run(many(count)):
             pass
         _, found = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -253,7 +253,7 @@ def test_memory_does_not_grow_with_the_number_of_items(
 def test_a_consumer_that_stops_or_fails_ends_the_threads(
     tiny_session: Session, items: list[Item]
 ) -> None:
-    pipeline = Pipeline(tiny_session, workers=3, batch_size=2)
+    pipeline = Pipeline(tiny_session, threads=3, batch_size=2)
     batches = pipeline.run(items)
     next(batches)
     assert threads()
@@ -272,7 +272,7 @@ def test_an_unexpected_error_in_a_worker_reaches_the_consumer(
 
     monkeypatch.setattr(tiny_session, "run", fail)
     with pytest.raises(MemoryError, match="no memory"):
-        list(Pipeline(tiny_session, workers=2, batch_size=3).run(items))
+        list(Pipeline(tiny_session, threads=2, batch_size=3).run(items))
 
 
 def test_an_error_in_the_source_reaches_the_consumer(
@@ -283,13 +283,13 @@ def test_an_error_in_the_source_reaches_the_consumer(
         raise OSError("the share went away")
 
     with pytest.raises(OSError, match="the share went away"):
-        list(Pipeline(tiny_session, workers=2, batch_size=3).run(breaking()))
+        list(Pipeline(tiny_session, threads=2, batch_size=3).run(breaking()))
 
 
 def test_images_over_the_callers_pixel_limit_are_error_rows(
     tiny_session: Session, items: list[Item]
 ) -> None:
-    (rows,) = Pipeline(tiny_session, workers=1, max_pixels=100).run(items[1:3])
+    (rows,) = Pipeline(tiny_session, threads=1, max_pixels=100).run(items[1:3])
     assert ["limit of 100 pixels" in (row.error or "") for row in rows] == [True, True]
 
 
@@ -306,14 +306,14 @@ def test_on_cuda_the_last_batch_is_padded_and_cut(
     expected = plain_loop(tiny_session, items)
     monkeypatch.setattr(tiny_session, "fixed_batch", True)
     monkeypatch.setattr(tiny_session, "run", record)
-    batches = list(Pipeline(tiny_session, workers=2, batch_size=8).run(items))
+    batches = list(Pipeline(tiny_session, threads=2, batch_size=8).run(items))
     assert_equal([row for batch in batches for row in batch], expected)
     assert sizes == [8, 8, 8]
 
 
-@pytest.mark.parametrize(("workers", "batch_size"), [(1, 0), (0, 1), (1, -1), (-1, 1)])
+@pytest.mark.parametrize(("threads", "batch_size"), [(1, 0), (0, 1), (1, -1), (-1, 1)])
 def test_sizes_that_would_lose_rows_are_refused(
-    tiny_session: Session, items: list[Item], workers: int, batch_size: int
+    tiny_session: Session, items: list[Item], threads: int, batch_size: int
 ) -> None:
     with pytest.raises(ValueError):
-        list(Pipeline(tiny_session, workers=workers, batch_size=batch_size).run(items))
+        list(Pipeline(tiny_session, threads=threads, batch_size=batch_size).run(items))

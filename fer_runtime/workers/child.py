@@ -1,0 +1,111 @@
+"""What a worker process runs: batches of items in, their rows out, until the parent has gone."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+from fer_runtime.items import Item
+from fer_runtime.rows import Row
+from fer_runtime.session import Session
+from fer_runtime.sinks.encoded import Encoded
+from fer_runtime.sinks.table import sink_of
+from fer_runtime.stages.choice import stage_of
+from fer_runtime.workers.messages import (
+    Done,
+    Failed,
+    Job,
+    Ready,
+    packed_rows,
+    receive,
+    send,
+    sendable,
+    unpacked_items,
+)
+from fer_runtime.workers.shared import Contents
+
+
+def main() -> None:
+    """Serve the parent over standard input and output, which nothing else can write to."""
+    incoming = os.fdopen(os.dup(0), "rb", buffering=0)
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what a library prints must not come between the messages
+    try:
+        serve(incoming, outgoing)
+    except OSError:  # the parent has gone
+        sys.exit(1)
+
+
+def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    """Open the model and answer tasks until the parent closes its end."""
+    try:
+        work = Work(receive(incoming))
+    except Exception as error:
+        send(outgoing, sendable(error))
+        return
+    send(outgoing, Ready())
+    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    # On a thread, so that the parent can always send: both would wait if both were sending.
+    threading.Thread(target=_read, args=(incoming, tasks), daemon=True).start()
+    while (task := tasks.get()) is not None:
+        send(outgoing, work.answer(task))
+
+
+def _read(incoming: BinaryIO, tasks: queue.SimpleQueue[Any]) -> None:
+    try:
+        while True:
+            tasks.put(receive(incoming))
+    except (EOFError, OSError):
+        tasks.put(None)
+
+
+class Work:
+    """A stage with its own session, and what its rows are turned into.
+
+    Raises:
+        Exception: what opening the model raises.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        session = Session.open(**job.opening, threads=1)
+        self.stage = stage_of(
+            session, job.faces, batch_size=job.batch_size, max_pixels=job.max_pixels,
+            columns=job.columns, thumbnails=job.thumbnails,
+        )  # fmt: skip
+        self.contents = Contents(job.memory) if job.memory else None
+        self.encode = None
+        if job.output:
+            ending, top_k = job.output
+            self.encode = sink_of(ending).encoder(job.columns, top_k=top_k)
+
+    def answer(self, batches: list[list[str] | list[Item]]) -> Done | Failed:
+        """The rows of some batches; an error that is not about an image ends the run."""
+        started = time.perf_counter()
+        results = []
+        try:
+            for batch in batches:
+                items = unpacked_items(batch)
+                if self.contents is not None:
+                    items = [self.contents.found(item) for item in items]
+                results.append(self.result(self.stage.rows(items)))
+        except Exception as error:
+            return sendable(error)
+        return Done(results, (time.perf_counter() - started) / max(1, len(batches)))
+
+    def result(self, rows: Sequence[Row]) -> Any:
+        """Rows as they are sent: encoded, where the parent only writes them."""
+        if self.encode is None:
+            return packed_rows(rows)
+        failure = None
+        if self.job.stop_at_error:
+            failed = [place for place, row in enumerate(rows) if row.error is not None]
+            if failed:
+                failure = f"{rows[failed[0]].name}: {rows[failed[0]].error}"
+                rows = rows[: failed[0]]
+        return Encoded.of(rows, self.encode, failure)

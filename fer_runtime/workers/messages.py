@@ -1,0 +1,150 @@
+"""What this process and its workers send one another: pickles with their length before them."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from fer_runtime.items import Item
+from fer_runtime.row_batch import RowBatch, row_of
+from fer_runtime.rows import Row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fer_runtime.columns import Columns
+    from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.workers.shared import Handle
+
+LENGTH = struct.Struct("<Q")
+NOTHING_BUT_A_PATH = (None,) * (len(Item._fields) - 2)
+
+
+class Job(NamedTuple):
+    """What a worker process is started with.
+
+    Attributes:
+        opening: the arguments of `Session.open`; of the session that the parent keeps to itself
+            only the path is used.
+        batch_size: images per run of the session.
+        max_pixels: larger images become error rows.
+        faces: how faces are found; None for whole images.
+        columns: the columns of the rows.
+        thumbnails: whether rows carry a small picture.
+        output: (ending, top_k) of the format that rows are encoded in; None where rows are sent.
+        stop_at_error: whether the first row with an error ends the run.
+        memory: the shared memory for the contents of images; None where none could be made.
+    """
+
+    opening: dict[str, Any]
+    batch_size: int
+    max_pixels: int
+    faces: FaceOptions | None
+    columns: Columns
+    thumbnails: bool
+    output: tuple[str, int] | None = None
+    stop_at_error: bool = False
+    memory: Handle | None = None
+
+    @property
+    def model(self) -> Path:
+        """The ONNX file."""
+        found: Path = self.opening["path"]
+        return found
+
+
+class Failed(NamedTuple):
+    """An error in a worker, as the parent raises it."""
+
+    error: BaseException
+
+
+class Ready(NamedTuple):
+    """A worker has opened its model."""
+
+
+class Done(NamedTuple):
+    """What became of some batches, and how many seconds each took."""
+
+    results: list[Any]
+    seconds: float
+
+
+def send(stream: BinaryIO, message: object) -> None:
+    """Write a message; raises OSError where the reader has gone."""
+    body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    view = memoryview(LENGTH.pack(len(body)) + body)
+    while view:  # a raw stream may take a part
+        view = view[stream.write(view) :]
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read a message of our own process or its parent; raises EOFError at the end."""
+    (size,) = LENGTH.unpack(_read(stream, LENGTH.size))
+    return pickle.loads(_read(stream, size))
+
+
+def _read(stream: BinaryIO, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        # readinto is missing in typeshed's BinaryIO, whose objects all have it.
+        count = stream.readinto(view)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        view = view[count:]
+    return data
+
+
+def sendable(error: BaseException) -> Failed:
+    """An error that can be sent; what cannot be pickled is sent as its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    return Failed(error)
+
+
+def packed_items(batch: Sequence[Item]) -> list[str] | list[Item]:
+    """A batch as it is sent: files that are named by their paths as strings alone."""
+    if all(item[0] is item[1] and item[2:] == NOTHING_BUT_A_PATH for item in batch):
+        return [item[0] for item in batch]
+    return list(batch)
+
+
+def unpacked_items(batch: list[str] | list[Item]) -> list[Item]:
+    """The items of a batch that was sent."""
+    return [item if isinstance(item, Item) else Item(item, item) for item in batch]
+
+
+def packed_rows(rows: Sequence[Row]) -> tuple[Any, ...] | list[tuple[Any, ...]]:
+    """Rows as they are sent: without the columns and items, which the parent has."""
+    if isinstance(rows, RowBatch):
+        return rows.errors, rows.probabilities
+    return [
+        (
+            *(row.name, row.probabilities, row.error, row.truth, row.extra, row.stream),
+            *(row.face, row.number, row.note, row.thumbnail),
+        )
+        for row in rows
+    ]
+
+
+def unpacked_rows(packed: Any, batch: Sequence[Item], columns: Columns) -> Sequence[Row]:
+    """The rows of a batch that were sent."""
+    if isinstance(packed, tuple):
+        return RowBatch(columns, batch, *packed)
+    return [_row(columns, *fields) for fields in packed]
+
+
+def _row(
+    columns: Columns, name: str, probabilities: Any, error: str | None, truth: str | None,
+    extra: Any, stream: str | None, face: Any, number: int | None, note: str | None, thumbnail: Any,
+) -> Row:  # fmt: skip
+    row = row_of(Item(name, "", label=truth, extra=extra, stream=stream), columns)
+    row.error = error
+    row.set_probabilities(probabilities)
+    row.face, row.number, row.note, row.thumbnail = face, number, note, thumbnail
+    return row

@@ -1,0 +1,144 @@
+"""Runs a pipeline's batches in this process, in worker processes, or first here and then there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from fer_runtime.items import Item, named
+from fer_runtime.workers.messages import Job
+from fer_runtime.workers.plan import Lookahead, Plan
+
+if TYPE_CHECKING:
+    from fer_runtime.images import Source
+    from fer_runtime.pipeline import Pipeline
+    from fer_runtime.sinks.encoded import Rows
+    from fer_runtime.workers.pool import Task, WorkerPool
+
+TASK_SECONDS = 0.025
+"""Work in one task: long beside sending it, short beside a run, and what a dying worker costs."""
+MOST_BATCHES = 32
+TASKS_IN_FLIGHT = 3
+"""Tasks per worker that may be handed out but not yet written: bounds the memory."""
+BYTES_IN_FLIGHT = 256 * 1024 * 1024
+
+
+class Running:
+    """Runs of one pipeline on `count` processes; None lets the speed of the first batches decide.
+
+    Args:
+        pipeline: what is run.
+        count: worker processes; None for as many as the pipeline has threads, where they pay.
+        output: (ending, top_k) of the format that workers encode rows in; None for rows.
+        stop_at_error: whether the first row with an error ends the run.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        count: int | None = None,
+        output: tuple[str, int] | None = None,
+        stop_at_error: bool = False,
+    ) -> None:
+        self.pipeline, self.count = pipeline, count
+        self.processes = 0
+        stage = pipeline.stage
+        self.job = Job(
+            stage.session.opening, stage.batch_size, stage.max_pixels, pipeline.faces,
+            stage.columns, stage.thumbnails, output, stop_at_error,
+        )  # fmt: skip
+
+    def run(
+        self, items: Iterable[Item | Source], here: Callable[[], bool] = lambda: False
+    ) -> Iterator[Rows]:
+        """The rows of one batch after the other, in the order of `items`.
+
+        Args:
+            items: as `Pipeline.run` takes them.
+            here: batches are run in this process, and not encoded, as long as it returns true.
+
+        Raises:
+            WorkerError: no worker process could be started although `count` names a number, or the
+                same batch ended two of them.
+            Exception: what `items` raises, after the rows of all that it had yielded.
+        """
+        batches = Lookahead(self.pipeline.batches(named(items)))
+        if self.count is None:
+            yield from self._as_it_pays(batches, here)
+            return
+        from fer_runtime.workers.pool import WorkerPool
+
+        while here() and (batch := next(batches, None)) is not None:
+            if not isinstance(batch, list):
+                raise batch
+            yield self.pipeline.classify(batch)
+        with WorkerPool(self.job, self.count) as pool:
+            pool.wait_ready()
+            yield from self._on_pool(pool, batches)
+
+    def _as_it_pays(self, batches: Lookahead, here: Callable[[], bool]) -> Iterator[Rows]:
+        """In this process, and on workers from when they are ready, if there is enough work."""
+        plan = Plan(self.pipeline.threads)
+        pool: WorkerPool | None = None
+        done = 0
+
+        def should_move() -> bool:
+            nonlocal pool
+            if pool is None and plan.pays(done, batches):
+                from fer_runtime.workers.pool import WorkerPool
+
+                pool = WorkerPool(self.job, self.pipeline.threads)
+            return pool is not None and pool.ready and not here()
+
+        try:
+            for rows in self.pipeline.run_batches(batches, until=should_move):
+                done += len(rows)
+                yield rows
+            if pool is not None and pool.ready:
+                yield from self._on_pool(pool, batches)
+        finally:
+            if pool is not None:
+                pool.close()
+
+    def _on_pool(self, pool: WorkerPool, batches: Lookahead) -> Iterator[Rows]:
+        """The rows of the batches, in order, from the workers."""
+        self.processes = pool.count
+        pending: deque[tuple[Task, int]] = deque()
+        held, at_once = 0, 1
+        failure: Exception | None = None
+        ended = False
+        while True:
+            while not ended and len(pending) < pool.count * TASKS_IN_FLIGHT:
+                if held >= BYTES_IN_FLIGHT:
+                    break
+                chosen, size, failure = self._take(batches, at_once)
+                ended = len(chosen) < at_once
+                if chosen:
+                    pending.append((pool.submit(chosen), size))
+                    held += size
+            if not pending:
+                break
+            task, size = pending.popleft()
+            held -= size
+            yield from task.future.result()
+            if task.seconds:
+                at_once = min(MOST_BATCHES, max(1, int(TASK_SECONDS / task.seconds)))
+        if failure is not None:
+            raise failure
+
+    def _take(
+        self, batches: Lookahead, count: int
+    ) -> tuple[list[list[Item]], int, Exception | None]:
+        """At most `count` batches, their bytes, and what was raised while they were read."""
+        chosen: list[list[Item]] = []
+        held = 0
+        for batch in batches:
+            if not isinstance(batch, list):
+                return chosen, held, batch
+            chosen.append(batch)
+            held += self.pipeline.bytes_in(batch)
+            if len(chosen) == count:
+                break
+        return chosen, held, None
