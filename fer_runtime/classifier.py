@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fer_runtime.columns import Columns
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.stages.base import Stage
+    from fer_runtime.workers.pool import WorkerPool
 
 MODEL_VARIABLE = "FER_MODEL"
 LOCAL_MODEL = "best.onnx"
@@ -46,20 +47,31 @@ class Classifier:
         session: an opened model.
         batch_size: images per run of the session in `predict_batch`, `stream` and `rows`.
         threads: threads that decode and run batches there; default: the session's.
+        workers: processes that do it instead of threads, for many images on many cores. They are
+            started by the first call that needs them, and end with `close`, or with the program.
 
     Raises:
-        ValueError: `batch_size` or `threads` below 1.
+        ValueError: `batch_size` or `threads` below 1, or `workers` below 0.
     """
 
     def __init__(
-        self, session: Session, *, batch_size: int = 32, threads: int | None = None
+        self,
+        session: Session,
+        *,
+        batch_size: int = 32,
+        threads: int | None = None,
+        workers: int = 0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; it must be at least 1")
         if threads is not None and threads < 1:
             raise ValueError(f"threads={threads}; it must be at least 1")
+        if workers < 0:
+            raise ValueError(f"workers={workers}; it must be 0 or more")
         self.session = session
         self.batch_size = batch_size
+        self.workers = workers
+        self._pool: WorkerPool | None = None
         self.threads = threads or session.threads
         self._single: Session | None = None
         self._face_stages: dict[FaceOptions, Stage] = {}
@@ -74,6 +86,7 @@ class Classifier:
         threads: int | None = None,
         batch_size: int = 32,
         spec: ModelSpec | None = None,
+        workers: int = 0,
     ) -> Classifier:
         """Open a model.
 
@@ -84,6 +97,7 @@ class Classifier:
             threads: CPU threads; default: the cores that this process may use.
             batch_size: images per run of the session.
             spec: only for an ONNX file that contains no ModelSpec.
+            workers: processes for many images, as for `Classifier`.
 
         Raises:
             ModelFileError: a file that is missing, broken, not ONNX, or contradicts its spec.
@@ -92,7 +106,7 @@ class Classifier:
         """
         model = find_model(path)
         session = Session.open(model, provider=provider, threads=threads, spec=spec)
-        return cls(session, batch_size=batch_size)
+        return cls(session, batch_size=batch_size, workers=workers)
 
     @property
     def spec(self) -> ModelSpec:
@@ -128,7 +142,7 @@ class Classifier:
         Raises:
             ImageError: naming the first image that cannot be read.
         """
-        return [row.prediction() for rows in self.pipeline().run(many) for row in rows]
+        return [row.prediction() for rows in self._batches(many) for row in rows]
 
     def stream(self, many: Iterable[images.Source]) -> Iterator[Prediction]:
         """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead."""
@@ -142,10 +156,33 @@ class Classifier:
         Args:
             many: images of any kind, of a generator too; it is read on a thread of its own.
             max_wait: seconds that an image waits for others to fill its batch. Rows are handed
-                over as soon as they are ready.
+                over as soon as they are ready. Worker processes get full batches in any case.
         """
-        for rows in self.pipeline().run(many, max_wait=max_wait):
+        batches = self._batches(many) if self.workers else None
+        for rows in batches or self.pipeline().run(many, max_wait=max_wait):
             yield from rows
+
+    def close(self) -> None:
+        """End the worker processes, if there are any; the next call would start others."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _batches(self, many: Iterable[images.Source]) -> Iterator[Sequence[Row]]:
+        """The rows of full batches, from threads or worker processes."""
+        pipeline = self.pipeline()
+        if not self.workers:
+            yield from pipeline.run(many)
+            return
+        from fer_runtime.workers.running import Running
+
+        running = Running(pipeline, count=self.workers)
+        with self._lock:
+            if self._pool is None:
+                self._pool = running.pool()
+            pool = self._pool
+        yield from running.rows_of(pool, many)
 
     def predict_faces(
         self, image: images.Source, *, options: FaceOptions | None = None

@@ -18,6 +18,8 @@ from fer_runtime.workers.shared import SLOTS, SharedMemory
 
 DEATHS = 2
 """A batch that so many workers died of is not tried again."""
+STARTS = 3
+"""A process that ends before it is ready, for no reason that it names, is started so often."""
 
 
 class Task:
@@ -131,9 +133,13 @@ class WorkerPool:
 
     def _tend(self) -> None:
         """Keep one process running, and give it tasks, until the pool is closed."""
+        failed = 0
         try:
             while not self._closed:
-                self._run_one()
+                how = self._run_one()
+                failed = failed + 1 if how else 0
+                if failed == STARTS:
+                    raise ChildProcessError(f"one ended before it was ready ({how})")
         except BaseException as error:
             self.failure = self.failure or error
         finally:
@@ -144,8 +150,8 @@ class WorkerPool:
                         unit.task.fail(self._why())
                 self._changed.notify_all()
 
-    def _run_one(self) -> None:
-        """One process from its start to its end; raises where it could not start."""
+    def _run_one(self) -> str:
+        """One process from its start to its end; how it ended where it never was ready."""
         sent: deque[Unit] = deque()
         with contextlib.ExitStack() as stack:
             memory = _shared_memory()
@@ -167,8 +173,8 @@ class WorkerPool:
                 self._serve(process, memory, sent)
             except (EOFError, OSError):
                 how = process.end()
-                if not started and not self._closed:
-                    raise WorkerError(f"a worker process ended at its start ({how})") from None
+                if not started:
+                    return how
                 self._died(sent, how)
             except BaseException as error:
                 for unit in sent:
@@ -179,6 +185,7 @@ class WorkerPool:
                     self._processes.remove(process)
                     self._ready -= started
                 process.end()
+        return ""
 
     def _serve(
         self, process: WorkerProcess, memory: SharedMemory | None, sent: deque[Unit]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fer_runtime.items import Item, named
+from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.workers.messages import Job
 from fer_runtime.workers.plan import Lookahead, Plan
 
 if TYPE_CHECKING:
     from fer_runtime.images import Source
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.rows import Row
     from fer_runtime.sinks.encoded import Rows
     from fer_runtime.workers.pool import Task, WorkerPool
 
@@ -68,15 +70,30 @@ class Running:
         if self.count is None:
             yield from self._as_it_pays(batches, here)
             return
-        from fer_runtime.workers.pool import WorkerPool
-
         while here() and (batch := next(batches, None)) is not None:
             if not isinstance(batch, list):
                 raise batch
             yield self.pipeline.classify(batch)
-        with WorkerPool(self.job, self.count) as pool:
+        with self.pool() as pool:
+            yield from self.on_pool(pool, batches)
+
+    def rows_of(self, pool: WorkerPool, items: Iterable[Item | Source]) -> Iterator[Sequence[Row]]:
+        """As `run`, on a pool that is kept for further runs; its rows are not encoded."""
+        for rows in self.on_pool(pool, Lookahead(self.pipeline.batches(named(items)))):
+            assert not isinstance(rows, Encoded)
+            yield rows
+
+    def pool(self) -> WorkerPool:
+        """Worker processes, of which one at least is ready; raises WorkerError."""
+        from fer_runtime.workers.pool import WorkerPool
+
+        pool = WorkerPool(self.job, self.count or self.pipeline.threads)
+        try:
             pool.wait_ready()
-            yield from self._on_pool(pool, batches)
+        except BaseException:
+            pool.close()
+            raise
+        return pool
 
     def _as_it_pays(self, batches: Lookahead, here: Callable[[], bool]) -> Iterator[Rows]:
         """In this process, and on workers from when they are ready, if there is enough work."""
@@ -97,13 +114,13 @@ class Running:
                 done += len(rows)
                 yield rows
             if pool is not None and pool.ready:
-                yield from self._on_pool(pool, batches)
+                yield from self.on_pool(pool, batches)
         finally:
             if pool is not None:
                 pool.close()
 
-    def _on_pool(self, pool: WorkerPool, batches: Lookahead) -> Iterator[Rows]:
-        """The rows of the batches, in order, from the workers."""
+    def on_pool(self, pool: WorkerPool, batches: Lookahead) -> Iterator[Rows]:
+        """The rows of the batches, in order, from the workers of a pool with the same job."""
         self.processes = pool.count
         pending: deque[tuple[Task, int]] = deque()
         held, at_once = 0, 1
