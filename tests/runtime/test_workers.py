@@ -217,7 +217,7 @@ def test_workers_that_are_killed_change_nothing(
 
 
 class Fragile:
-    """Stands in for a process: it dies of every batch with a poisonous image."""
+    """A stand-in for a process, which dies of every batch with a poisonous image."""
 
     pid = 0
     started = 0
