@@ -127,6 +127,7 @@ def card(loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], mac
         parity=f"{figures.parity['smallest_tolerance']:.1e}",
         parity_images=f"{figures.parity['images']:,}",
         precisions=_precisions(figures.reduced),
+        float_layers=_float_layers(figures.reduced),
         processor=processor(),
     )
 
@@ -179,6 +180,12 @@ def _precisions(reduced: Reduced) -> str:
     lines = [f"| | {' | '.join(reduced.bytes)} |", "|---|" + "---:|" * len(reduced.bytes)]
     lines += [f"| {' | '.join(row)} |" for row in precision_rows(reduced)]
     return "\n".join(lines)
+
+
+def _float_layers(reduced: Reduced) -> str:
+    found = reduced.float_layers
+    kept = [str(layer) for layer in found.layers if layer.kept] if found else []
+    return "; ".join(kept) or "none"
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -260,7 +267,7 @@ of the logits' standard deviation (allowed: 1e-4). The result is embedded in the
 
 int8 is static and per channel, calibrated on at most 512 images of Training (without those that are
 in PublicTest too); of three calibration methods, the one with the best macro-F1 on
-PublicTest was kept.
+PublicTest was kept. Layers that are faster in float stayed in float: {float_layers}.
 Speed is the session's alone, on one core of this machine ({processor}), alternating:
 
 {precisions}

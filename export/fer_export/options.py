@@ -90,6 +90,7 @@ class ExportOptions(VerifyOptions):
         calibration: a folder of typical images, to choose ranges by.
         skip_duplicates: omit calibration images that are in the evaluation set too, instead of
             stopping.
+        float_layers: the layers that int8 leaves in float for speed: auto, none, or names.
         settings: values for the format's own options, by name, e.g. {"opset": 20} for ONNX.
     """
 
@@ -108,6 +109,12 @@ class ExportOptions(VerifyOptions):
         False,
         "Omit calibration images that are in the evaluation set too, instead of stopping.",
         "--skip-duplicates",
+        panel=PRECISION_PANEL,
+    )
+    float_layers: str = option(
+        "auto",
+        "Layers that int8 leaves in float because that is faster: auto times each both ways on "
+        "this machine, none leaves none, or their names: a,b.",
         panel=PRECISION_PANEL,
     )
     settings: Mapping[str, Any] = field(default_factory=dict)

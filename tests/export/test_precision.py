@@ -20,34 +20,11 @@ from fer_export.options import ExportOptions
 from fer_export.parity import inputs
 from fer_export.parity.verify import verify
 from fer_export.precision import accuracy, half, int8
-from fer_runtime import images, labelled
+from fer_runtime import labelled
 from fer_runtime.classifier import Classifier
 from fer_runtime.errors import DataError, ParityError
 from fer_train import checkpoint
-
-
-@pytest.fixture(scope="module")
-def sure(exported: Artefacts, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Faces in folders named by the fp32 model, where its margin is large: macro-F1 is 1."""
-    folder = tmp_path_factory.mktemp("sure")
-    run = to_onnx.runner(exported.onnx)
-    spec = inspection.read_spec(exported.onnx)
-    paths = sorted((dataset / "validation").rglob("*.jpg"))
-    logits = run(images.load_batch(paths, spec.input))["logits"]
-    ranked = np.sort(logits, axis=1)
-    margins = ranked[:, -1] - ranked[:, -2]
-    for path, row, margin in zip(paths, logits, margins, strict=True):
-        if margin >= np.median(margins):
-            target = folder / spec.labels[int(row.argmax())]
-            target.mkdir(exist_ok=True)
-            shutil.copy(path, target / f"{path.parent.name}-{path.name}")
-    assert len(list(folder.iterdir())) > 1 and len(list(folder.rglob("*.jpg"))) == 35
-    return folder
-
-
-@pytest.fixture
-def int8_options(dataset: Path, sure: Path) -> ExportOptions:
-    return ExportOptions(precision="int8", calibration=dataset / "train", evaluation=sure)
+from tests.export.graphs import layers_in_float
 
 
 def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
@@ -138,13 +115,8 @@ def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
     done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
     report = json.loads(done.report_path.read_text("utf-8"))
     assert [len(each["kept"]) for each in report["candidates"]] == [0, 0, 0, 2, 2, 2]
-    model = onnx.load(done.path)
-    dequantised = {
-        name for n in model.graph.node if n.op_type == "DequantizeLinear" for name in n.output
-    }
-    layers = [n for n in model.graph.node if n.op_type in ("Conv", "Gemm")]
-    assert layers[0].input[1] not in dequantised and layers[-1].input[1] not in dequantised
-    assert layers[1].input[1] in dequantised
+    floats = layers_in_float(done.path)
+    assert floats[0] and floats[-1] and not floats[1]
 
 
 def test_calibration_in_the_evaluation_set_is_refused(

@@ -46,6 +46,8 @@ class Verification:
         if self.reduced is not None and self.reduced.figures:
             figures = self.reduced.figures.items()
             found["accuracy"] = {name: entry.to_dict() for name, entry in figures}
+        if self.reduced is not None and self.reduced.float_layers is not None:
+            found["float_layers"] = self.reduced.float_layers.summary()
         return found
 
 

@@ -21,6 +21,7 @@ from fer_export.formats import graph, to_onnx
 from fer_export.formats.runners import eager
 from fer_export.parity import inputs
 from fer_export.precision import accuracy
+from fer_export.precision.float_layers import FloatLayers, find
 from fer_export.precision.job import Candidate, Job, Made
 from fer_runtime import labelled
 from fer_runtime.errors import DataError, ParityError
@@ -49,10 +50,11 @@ def make(job: Job) -> Made:
         job.calibration, job.known, job.spec, skip_duplicates=job.skip_duplicates
     )
     job.say(f"quantising with {sum(len(b.names) for b in typical)} calibration images")
-    best, tried = quantise(
-        job.source, job.target, typical, job.known, job.spec, job.reference, job.say
-    )
-    return Made(best.figures, tried)
+    best, tried, floats = quantise(
+        job.source, job.target, typical, job.known, job.spec, job.reference, job.say,
+        float_layers=job.float_layers,
+    )  # fmt: skip
+    return Made(best.figures, tried, float_layers=floats)
 
 
 def is_int8(artefact: Path) -> bool:
@@ -122,19 +124,36 @@ def quantise(
     spec: ModelSpec,
     reference: accuracy.Figures,
     say: Any,
-) -> tuple[Candidate, list[Candidate]]:
+    *,
+    float_layers: str = "auto",
+) -> tuple[Candidate, list[Candidate], FloatLayers | None]:
     """Quantise an fp32 file in several ways and keep the one with the best macro-F1.
 
-    First everything; if no method stays within 0.005 of `reference`, once more with the first and
-    the last layer in float. Returns the chosen candidate and all that were tried.
+    First everything but the layers that are faster in float; if no method stays within 0.005 of
+    `reference`, once more with the first and the last layer in float. Returns the chosen candidate,
+    all that were tried, and what timing the layers found.
+
+    Args:
+        source: the fp32 file.
+        target: the file to write.
+        calibration: typical images.
+        known: the evaluation set.
+        spec: the model's.
+        reference: fp32's figures.
+        say: called with a short line as work proceeds.
+        float_layers: "auto" times each layer both ways, "none" leaves none in float for its speed,
+            and anything else is their names, with commas.
 
     Raises:
+        DataError: a name in `float_layers` that no layer has.
         ParityError: none stays within 0.005.
     """
     prepared = target.with_name("prepared.onnx")
     _prepare(source, prepared)
+    floats = _timed(prepared, calibration, spec, say) if float_layers == "auto" else None
+    first = floats.kept if floats is not None else _named(float_layers, prepared)
     tried: list[tuple[Candidate, Path]] = []
-    for kept in ((), _first_and_last(prepared)):
+    for kept in (first, tuple(dict.fromkeys((*first, *_first_and_last(prepared))))):
         for method in METHODS:
             path = target.with_name(f"{method}-{len(kept)}.onnx")
             _quantise(prepared, path, calibration, method, kept, spec)
@@ -144,7 +163,7 @@ def quantise(
         best, path = max(tried, key=lambda pair: pair[0].figures.macro_f1)
         if best.figures.macro_f1 >= reference.macro_f1 - MAX_LOSS:
             path.replace(target)
-            return best, [candidate for candidate, _ in tried]
+            return best, [candidate for candidate, _ in tried], floats
     raise ParityError(
         f"int8 breaks this model: macro-F1 is {reference.macro_f1:.4f} in fp32, and at best "
         f"{best.figures.macro_f1:.4f} in int8 ({_describe(best)}); a loss of {MAX_LOSS} is "
@@ -203,9 +222,43 @@ def _quantise(
     onnx.save(model, target)
 
 
+def _timed(
+    prepared: Path, calibration: Sequence[inputs.InputBatch], spec: ModelSpec, say: Any
+) -> FloatLayers:
+    """Time each layer both ways; ranges do not matter to that, so one image calibrates."""
+    first = calibration[0]
+    one = [inputs.InputBatch(first.names[:1], first.pixels[:1])]
+
+    def quantise_some(kept: Sequence[str], path: Path) -> None:
+        _quantise(prepared, path, one, METHODS[0], kept, spec)
+        to_onnx.embed(path, spec)
+
+    return find(_layers(prepared), quantise_some, prepared.parent, spec, say=say)
+
+
+def _named(float_layers: str, prepared: Path) -> tuple[str, ...]:
+    """The layers that an option names."""
+    names = [name.strip() for name in float_layers.split(",") if name.strip()]
+    if names in (["none"], []):
+        return ()
+    known = _layers(prepared)
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"--float-layers names {name!r}, which is not a layer; allowed: auto, none, or "
+                f"some of {', '.join(known)}."
+            )
+    return tuple(names)
+
+
+def _layers(path: Path) -> list[str]:
+    """The names of the layers with weights, in order."""
+    return [node.name for node in onnx.load(path).graph.node if node.op_type in _WEIGHTED]
+
+
 def _first_and_last(path: Path) -> tuple[str, ...]:
     """The names of the first and the last layer with weights."""
-    names = [node.name for node in onnx.load(path).graph.node if node.op_type in _WEIGHTED]
+    names = _layers(path)
     return tuple(dict.fromkeys((names[0], names[-1]))) if names else ()
 
 

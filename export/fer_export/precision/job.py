@@ -9,6 +9,7 @@ from typing import Any
 
 from fer_export.parity.inputs import InputBatch
 from fer_export.precision.accuracy import Figures
+from fer_export.precision.float_layers import FloatLayers
 from fer_runtime.labelled import Labelled
 from fer_runtime.spec import ModelSpec
 
@@ -26,6 +27,7 @@ class Job:
         skip_duplicates: omit calibration images that are in the evaluation set.
         known: the evaluation set, or None.
         reference: fp32's figures on it, or None.
+        float_layers: which layers int8 leaves in float for speed: auto, none, or their names.
         say: called with a short line as work proceeds.
     """
 
@@ -37,6 +39,7 @@ class Job:
     skip_duplicates: bool
     known: Labelled | None
     reference: Figures | None
+    float_layers: str
     say: Callable[[str], None]
 
 
@@ -64,8 +67,10 @@ class Made:
         figures: on the evaluation set; None where they were not measured.
         candidates: the ways of quantising that were tried.
         largest_intermediate: the largest fp32 value inside the graph, for fp16.
+        float_layers: what timing the layers of int8 found; None where they were not timed.
     """
 
     figures: Figures | None = None
     candidates: Sequence[Candidate] = ()
     largest_intermediate: float | None = None
+    float_layers: FloatLayers | None = None

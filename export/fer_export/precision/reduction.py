@@ -11,6 +11,7 @@ from fer_export.formats.table import Format
 from fer_export.options import ExportOptions
 from fer_export.parity.inputs import InputBatch
 from fer_export.precision import accuracy, speed
+from fer_export.precision.float_layers import FloatLayers
 from fer_export.precision.job import Candidate, Job, Made
 from fer_export.precision.table import Precision
 from fer_runtime import labelled
@@ -28,6 +29,7 @@ class Reduced:
         bytes: the files' sizes before the verdict is written into them.
         candidates: the ways of quantising that were tried.
         largest_intermediate: the largest fp32 value inside the graph, for fp16.
+        float_layers: what timing the layers of int8 found; None where they were not timed.
     """
 
     figures: Mapping[str, accuracy.Figures]
@@ -35,6 +37,7 @@ class Reduced:
     bytes: Mapping[str, int]
     candidates: Sequence[Candidate] = ()
     largest_intermediate: float | None = None
+    float_layers: FloatLayers | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -42,6 +45,7 @@ class Reduced:
             "accuracy": {name: found.to_dict() for name, found in self.figures.items()},
             "candidates": [candidate.to_dict() for candidate in self.candidates],
             "largest_intermediate": self.largest_intermediate,
+            "float_layers": self.float_layers and self.float_layers.to_dict(),
             "images_per_second": dict(self.speed),
             "bytes": dict(self.bytes),
         }
@@ -81,7 +85,7 @@ def reduce(
         reference = accuracy.measure(chosen.runner(source), known, spec)
     job = Job(
         source, target, spec, batches, options.calibration, options.skip_duplicates, known,
-        reference, say,
+        reference, options.float_layers, say,
     )  # fmt: skip
     made: Made = resolve(precision.maker)(job)
     figures = {}
@@ -93,5 +97,6 @@ def reduce(
     files = {"fp32": source, precision.name: target}
     sizes = {name: path.stat().st_size for name, path in files.items()}
     return Reduced(
-        figures, speed.images_per_second(files), sizes, made.candidates, made.largest_intermediate
-    )
+        figures, speed.images_per_second(files), sizes, made.candidates,
+        made.largest_intermediate, made.float_layers,
+    )  # fmt: skip

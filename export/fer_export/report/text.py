@@ -100,6 +100,12 @@ def remarks(reduced: Reduced) -> list[str]:
             f"{len(reduced.candidates)} ways of calibrating were tried; {best.method} kept the "
             f"most macro-F1{kept}."
         )
+    if reduced.float_layers is not None:
+        lines += [
+            f"{layer} (on {reduced.float_layers.processor}), so it stayed in float."
+            for layer in reduced.float_layers.layers
+            if layer.kept
+        ]
     if reduced.largest_intermediate is not None:
         lines.append(
             f"The largest fp32 intermediate is {reduced.largest_intermediate:,.0f}; fp16 goes "
