@@ -28,10 +28,12 @@ if TYPE_CHECKING:
         ParityError,
         ProviderError,
         TrainingError,
+        WorkerError,
     )
     from fer_runtime.faces.detector import FaceDetector
     from fer_runtime.faces.face import Face
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.packed.writer import pack
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Prediction, Row
     from fer_runtime.run import infer
@@ -65,8 +67,10 @@ __all__ = [
     "Session",
     "SourceOptions",
     "TrainingError",
+    "WorkerError",
     "__version__",
     "infer",
+    "pack",
 ]
 
 __getattr__ = lazy_attributes(
@@ -92,7 +96,9 @@ __getattr__ = lazy_attributes(
         "DataError": "fer_runtime.errors",
         "ParityError": "fer_runtime.errors",
         "TrainingError": "fer_runtime.errors",
+        "WorkerError": "fer_runtime.errors",
         "infer": "fer_runtime.run",
+        "pack": "fer_runtime.packed.writer",
     },
 )
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
+
+if TYPE_CHECKING:
+    from fer_runtime.packed.reader import PackedImage
 
 
 class Item(NamedTuple):
     """One image to classify: the name of its row, and what is read (or why it cannot be).
 
-    `content` is the encoded bytes or the pixels where there is no file to read them from. `label`
+    `content` is the encoded bytes or the pixels where there is no file to read them from, or where
+    they are in a pack. `label`
     is the true label where the source knows it, as FER2013's CSV does. `extra` has the values of
     further columns: frame and time of a video, kept columns of a table. `stream` names the video
     whose frames follow one another; it is None for single pictures.
@@ -22,7 +26,7 @@ class Item(NamedTuple):
     name: str
     path: str
     error: str | None = None
-    content: bytes | Pixels | None = None
+    content: bytes | Pixels | PackedImage | None = None
     label: str | None = None
     extra: Mapping[str, Any] | None = None
     stream: str | None = None
@@ -60,6 +64,14 @@ def _without_a_name(name: str, source: object) -> Item:
         return Item(name, "", content=content_of(source))
     except ImageError as error:
         return Item(name, "", str(error))
+
+
+def held_bytes(item: Item) -> int:
+    """Bytes of encoded images and arrays that an item keeps in memory; 0 for what is on a disk."""
+    content = item.content
+    if content is None:
+        return 0
+    return len(content) if isinstance(content, bytes) else int(getattr(content, "nbytes", 0))
 
 
 def require_regular(path: str) -> None:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from fer_runtime import images
-from fer_runtime.items import Item, named
+from fer_runtime.items import Item, held_bytes, named
 from fer_runtime.rows import Row
 from fer_runtime.session import Session
 from fer_runtime.stages.choice import stage_of
@@ -117,7 +117,7 @@ class Pipeline:
             held = 0
             try:
                 for item in islice(items, self.items_at_once):
-                    held += _bytes_in(item)
+                    held += held_bytes(item)
                     batch.append(item if held <= BYTES_IN_FLIGHT else self.stage.decoded(item))
             except Exception as error:
                 if batch:
@@ -185,22 +185,15 @@ class Pipeline:
 
     def _admit(self, item: Item, batch: list[Item]) -> Item:
         """Large contents are decoded at once, so that a batch of them does not fill the memory."""
-        held = _bytes_in(item) * (len(batch) + 1)
+        held = held_bytes(item) * (len(batch) + 1)
         return item if held <= BYTES_IN_FLIGHT // 4 else self.stage.decoded(item)
 
     def bytes_in(self, batch: list[Item]) -> int:
         """How many bytes of encoded images and arrays a batch has."""
-        return sum(map(_bytes_in, batch))
+        return sum(map(held_bytes, batch))
 
     def classify(self, batch: list[Item]) -> Sequence[Row]:
         """At most `items_at_once` items -> their rows; what cannot be decoded is an error row."""
         if len(batch) > self.items_at_once:
             raise ValueError(f"{len(batch)} items; a batch is at most {self.items_at_once}")
         return self.stage.rows(batch) if batch else []
-
-
-def _bytes_in(item: Item) -> int:
-    content = item.content
-    if content is None:
-        return 0
-    return len(content) if isinstance(content, bytes) else int(getattr(content, "nbytes", 0))

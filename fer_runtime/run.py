@@ -189,6 +189,11 @@ class Run:
         if self.resume and self.sources.live:
             raise DataError(f"{self.sources.sources[0]}: a camera cannot be resumed.")
         self.sources.check()
+        if self.faces is not None and self.sources.packed:
+            raise DataError(
+                "A pack contains crops of one face, not photographs: omit --faces, or run on the "
+                "photographs themselves."
+            )
         if to_file and not self.resume and not overwrite:
             require_new(self.output)
 

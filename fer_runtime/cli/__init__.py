@@ -1,4 +1,4 @@
-"""`fer-infer` and `fer-doctor`: thin command lines over functions that programs can call too.
+"""`fer-infer`, `fer-pack`, `fer-doctor`: thin command lines over functions for programs.
 
 Nothing heavy is imported here, so that Ctrl-C during the imports of a command is caught as well.
 """
@@ -20,6 +20,11 @@ def start(module: str) -> None:
 def run_infer() -> None:
     """Entry point of `fer-infer`, and of `python -m fer_runtime`."""
     start("fer_runtime.cli.infer")
+
+
+def run_pack() -> None:
+    """Entry point of `fer-pack`."""
+    start("fer_runtime.cli.pack")
 
 
 def run_doctor() -> None:

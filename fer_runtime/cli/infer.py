@@ -80,7 +80,7 @@ def fer_infer(
     check_annotate(finding, writing)
     spec = running.spec
     run = Run(
-        _sources(sources, writing.shard, source_options(finding, reading)),
+        _sources(sources, writing.shard, source_options(reading, finding.every)),
         writing.output or "-",
         model=running.model, spec=ModelSpec.read(spec) if spec else None,
         provider=running.provider, threads=running.threads, batch_size=running.batch_size,

@@ -172,12 +172,12 @@ def face_options(finding: FaceFlags) -> Any:
     return FaceOptions(**{name: value for name, value in given.items() if value is not None})
 
 
-def source_options(finding: FaceFlags, reading: ReadFlags) -> SourceOptions:
+def source_options(reading: ReadFlags, every: str | None = None) -> SourceOptions:
     """How files that contain many images are read."""
     from fer_runtime.sources.table import SourceOptions
 
     return SourceOptions(
-        every=finding.every,
+        every=every,
         image_column=reading.image_column,
         id_column=reading.id_column,
         label_column=reading.label_column,

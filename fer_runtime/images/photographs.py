@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 
 from fer_runtime.errors import ImageError
-from fer_runtime.images.fitting import Pixels
 from fer_runtime.images.loading import read, size
 from fer_runtime.items import Item
 from fer_runtime.spec import InputSpec
@@ -54,10 +53,10 @@ def _short_side_of_file(path: str) -> int:
         return 0
 
 
-def _short_side(content: bytes | Pixels) -> int:
+def _short_side(content: object) -> int:
     """0 for what cannot be read."""
     if not isinstance(content, bytes):
-        return int(min(content.shape[:2]))
+        return int(min(getattr(content, "shape", (0,))[:2]))  # a packed image has none
     try:
         return min(size(content))
     except ImageError:

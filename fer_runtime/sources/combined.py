@@ -121,6 +121,11 @@ class Sources(Files):
         """Whether a source gives images as time goes by, as a camera does."""
         return any(map(scheme_of, self.sources))
 
+    @property
+    def packed(self) -> bool:
+        """Whether a source is a pack, whose images are decoded already."""
+        return any((kind := kind_of(source)) and kind.folder for source in self.sources)
+
     def hint(self) -> str:
         """What to do about files in the folders that were skipped but contain images, or "".
 
@@ -178,7 +183,7 @@ class Sources(Files):
         self, source: str, visited: set[tuple[int, int]], *, listed: bool = False
     ) -> Iterator[Item]:
         kind = kind_of(source)
-        if kind is None or os.path.isdir(source):
+        if kind is None or (os.path.isdir(source) and not kind.folder):
             yield from super()._items(source, visited)
         elif listed and (why := self._not_announced(source, kind)):
             yield Item(source, source, why)
@@ -232,11 +237,14 @@ class Sources(Files):
         A missing image file is not an error here: it becomes an item that cannot be read.
         """
         for source in self.sources:
-            if source == STDIN or os.path.isdir(source):
+            if source == STDIN:
+                continue
+            kind = kind_of(source)
+            if os.path.isdir(source) and not (kind and kind.folder):
                 continue
             if _is_pattern(source):
                 _patterns().require_matches(source)
-            elif kind := kind_of(source):
+            elif kind:
                 if kind.check is not None:
                     kind.check(source, self.options)
                 elif not scheme_of(source):

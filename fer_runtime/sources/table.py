@@ -58,12 +58,14 @@ class SourceKind(NamedTuple):
             `--shard` a whole file is then in one share, and the others do not open it.
         check: (path, options) -> raises DataError for a source that cannot be read, before any
             work. None requires a regular file, and nothing of a scheme.
+        folder: whether such a source is a folder.
     """
 
     read: Callable[[str, SourceOptions], Iterator[Item | None]]
     columns: Callable[[str, SourceOptions], FoundColumns] = no_columns
     whole: bool = False
     check: Callable[[str, SourceOptions], None] | None = None
+    folder: bool = False
 
 
 IN_FOLDERS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -80,6 +82,7 @@ SOURCES: dict[str, str | Reader | SourceKind] = {
     ".csv": "fer_runtime.sources.fer2013_csv:rows",
     ".parquet": "fer_runtime.sources.parquet:PARQUET",
     **dict.fromkeys(VIDEOS, "fer_runtime.sources.video:VIDEO"),
+    ".ferpack": "fer_runtime.sources.packed:PACK",
     "camera:": "fer_runtime.sources.camera:CAMERA",
 }
 """File name ending (lower case), or scheme with its colon -> what reads such a source.
@@ -97,7 +100,7 @@ def kind_of(source: str) -> SourceKind | None:
     >>> kind_of("photo.jpg") is None
     True
     """
-    key = scheme_of(source) or ending_of(source)
+    key = scheme_of(source) or ending_of(source.rstrip("/"))
     if key is None:
         return None
     entry = resolve(SOURCES[key])

@@ -96,4 +96,11 @@ def source_of(item: Item) -> images.Source:
     """What an item is read from; raises ImageError where it cannot be."""
     if item.error is not None:
         raise ImageError(item.error)
-    return item.path if item.content is None else item.content
+    content = item.content
+    if content is None:
+        return item.path
+    if isinstance(content, tuple):  # arrays and bytes are none
+        from fer_runtime.packed.reader import pixels_of
+
+        return pixels_of(content)
+    return content

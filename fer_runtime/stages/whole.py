@@ -36,6 +36,9 @@ class WholeImages(Stage):
     def rows(self, batch: list[Item]) -> Sequence[Row]:
         if not batch:
             return []
+        packed = self._packed(batch)
+        if packed is not None:
+            return RowBatch(self.columns, batch, None, self.infer(packed, len(batch)))
         buffer = self.buffer()
         with self._decoding if self._decode_seconds < QUICK_DECODE else nullcontext():
             started = time.perf_counter()
@@ -53,6 +56,23 @@ class WholeImages(Stage):
     def shrunk(self, item: Item) -> Item:
         return item._replace(content=self._pixels(item).transpose(1, 2, 0))
 
+    def _packed(self, batch: list[Item]) -> images.Pixels | None:
+        """(N, C, H, W) of a batch whose images follow one another in a pack, without a copy.
+
+        Raises:
+            DataError: a pack of other pixels than the model requires.
+        """
+        if not isinstance(batch[0].content, tuple) or self.session.fixed_batch or self.thumbnails:
+            return None
+        from fer_runtime.packed.reader import run_of
+
+        found = run_of([item.content for item in batch])
+        if found is None:
+            return None
+        pack, places = found
+        pack.header.require(self.session.spec.input, pack.folder)
+        return pack.pixels[places]
+
     def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
         """Fill the buffer from its start; what is wrong with each item, None for those in it."""
         errors: list[str | None] = []
@@ -68,7 +88,12 @@ class WholeImages(Stage):
         return errors
 
     def _pixels(self, item: Item) -> images.Pixels:
-        return images.load(source_of(item), self.session.spec.input, max_pixels=self.max_pixels)
+        spec = self.session.spec.input
+        if isinstance(item.content, tuple):
+            from fer_runtime.packed.reader import opened
+
+            opened(item.content.folder).header.require(spec, item.content.folder)
+        return images.load(source_of(item), spec, max_pixels=self.max_pixels)
 
     def _add_thumbnails(self, batch: list[Item], rows: Sequence[Row]) -> None:
         """Decode once more, in colour, for the rows that have a prediction."""

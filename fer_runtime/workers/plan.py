@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 
-from fer_runtime.items import Item
+from fer_runtime.items import Item, held_bytes
 
 START_SECONDS = 0.6
 """What starting the workers costs a run, on every core (imports and sessions), with a margin."""
@@ -46,7 +46,7 @@ class Lookahead:
             if not isinstance(batch, list):
                 return found, True
             found += len(batch)
-            if any(item.content is not None for item in batch):
+            if any(map(held_bytes, batch)):
                 break
         return found, False
 

@@ -151,8 +151,10 @@ def test_the_public_names_are_these() -> None:
         "Session",
         "SourceOptions",
         "TrainingError",
+        "WorkerError",
         "__version__",
         "infer",
+        "pack",
     ]
     assert dir(fer_runtime) == sorted(fer_runtime.__all__)
 
@@ -184,6 +186,7 @@ def test_errors_form_one_tree_with_known_exit_statuses() -> None:
         "ModelSpecError": 5,
         "ParityError": 5,
         "TrainingError": 5,
+        "WorkerError": 7,
         "DataError": 6,
         "ImageError": 6,
     }

@@ -1,0 +1,1 @@
+"""Packed pixels: a set of images decoded once, for many runs over the same set."""
