@@ -16,7 +16,7 @@ from fer_bench.gpu import skip_without_cuda
 from fer_runtime.spec import InputSpec, ModelSpec
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def grey() -> InputSpec:
     """48 x 48 grey, as FER2013."""
     return InputSpec(height=48, width=48, channels=1, mean=(0.5,), std=(0.25,))

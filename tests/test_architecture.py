@@ -37,7 +37,7 @@ EXTRAS = {
 """File -> the packages that it alone may import, inside the functions that need them."""
 RUNTIME_FOR_TRAIN = {
     *("spec", "images", "metrics", "hashing", "errors", "machine", "cli", "sources", "items"),
-    *("_lazy", "_version"),
+    *("_lazy", "_version", "packed"),
 }
 """Modules and folders of fer_runtime that training may import."""
 TRAIN_FOR_EXPORT = {"archives", "checkpoint", "models"}

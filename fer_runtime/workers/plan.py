@@ -11,8 +11,8 @@ from fer_runtime.items import Item, held_bytes
 
 START_SECONDS = 0.6
 """What starting the workers costs a run, on every core (imports and sessions), with a margin."""
-FIRST_LOOK = 0.15
-"""Seconds after the first batch until the speed is looked at; then again after each doubling."""
+FIRST_LOOK = 0.25
+"""Seconds after the first rows until the speed is looked at; then again after each doubling."""
 LOOKED_AHEAD = 50_000
 """Items that may be read ahead to see whether there is enough work; only names are kept of them."""
 
@@ -52,7 +52,7 @@ class Lookahead:
 
 
 class Plan:
-    """Decides from the speed in this process; made when the first batch is run.
+    """Decides from the speed in this process, from its first rows on.
 
     In one process the cores are idle while they wait for the interpreter's lock. What processes
     would gain for each image is the time it takes now, without what it takes on all cores fully
@@ -64,16 +64,20 @@ class Plan:
 
     def __init__(self, cores: int) -> None:
         self.cores = cores
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
+        self._wall = self._cpu = 0.0
+        self._before = 0
         self._next_look = FIRST_LOOK
 
     def pays(self, done: int, batches: Lookahead) -> bool:
         """Whether to start worker processes now, after `done` images."""
+        if not self._before and done:  # what threads and sessions need at first is no measure
+            self._wall, self._cpu, self._before = time.perf_counter(), time.process_time(), done
         wall = time.perf_counter() - self._wall
-        if wall < self._next_look or not done:
+        timed = done - self._before
+        if wall < self._next_look or not timed:
             return False
         self._next_look = 2 * wall
-        needed = images_needed(done, wall, time.process_time() - self._cpu, self.cores)
+        needed = images_needed(timed, wall, time.process_time() - self._cpu, self.cores)
         if math.isinf(needed):
             return False
         ahead, is_all = batches.items_ahead(min(math.ceil(needed), LOOKED_AHEAD))

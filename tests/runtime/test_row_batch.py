@@ -16,6 +16,7 @@ from fer_runtime.row_batch import RowBatch
 from fer_runtime.rows import Row
 from fer_runtime.run_options import Counts
 from fer_runtime.sinks.table import SINKS, open_sink, sink_of
+from fer_runtime.sinks.text import six_decimals
 
 STRANGE = ("a,b.jpg", 'say "x".png', "line\nfeed.png", "carriage\rreturn", " padded ", "\udcff")
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
@@ -75,6 +76,23 @@ def test_parquet_that_is_appended_is_the_same_table(tmp_path: Path) -> None:
     written = parquet.read_table(tmp_path / "written.parquet")
     assert written.num_rows == 21_000
     assert parquet.read_table(tmp_path / "appended.parquet").equals(written)
+
+
+@given(
+    st.lists(
+        st.floats(0, 1, width=32) | st.integers(0, 10**6).map(lambda n: (n + 0.5) / 1e6),
+        min_size=1,
+        max_size=40,
+    )
+)
+def test_six_decimals_are_those_of_percent_f(values: list[float]) -> None:
+    column = np.array(values, np.float32)[:, None].clip(0, 1)
+    assert six_decimals(column) == [f",{value:.6f}" for value in column[:, 0].tolist()]
+
+
+@pytest.mark.parametrize("value", [float("nan"), -0.25, 2.5, float("inf")])
+def test_what_is_no_probability_is_written_all_the_same(value: float) -> None:
+    assert six_decimals(np.array([[0.5, value]], np.float32)) == [f",0.500000,{value:.6f}"]
 
 
 def test_rows_are_made_once() -> None:

@@ -63,6 +63,7 @@ def test_lookahead_stops_at_an_error_and_at_contents() -> None:
 def slow_plan(seconds: float, cores: int = 2) -> Plan:
     """A plan of a run that has lasted so long, with one core busy."""
     made = Plan(cores)
+    assert not made.pays(1, Lookahead(batches_of(10)))
     made._wall -= seconds
     made._cpu -= seconds
     return made
@@ -71,15 +72,15 @@ def slow_plan(seconds: float, cores: int = 2) -> Plan:
 def test_a_plan_starts_workers_where_there_is_enough_work() -> None:
     needed = images_needed(1000, 1.0, 1.0, 2)
     assert needed == 1200
-    assert not slow_plan(1.0).pays(1000, Lookahead(batches_of(900)))
-    assert slow_plan(1.0).pays(1000, Lookahead(batches_of(1500)))
-    assert not slow_plan(1.0, cores=1).pays(1000, Lookahead(batches_of(1500)))
-    assert not slow_plan(plan.FIRST_LOOK / 2).pays(1000, Lookahead(batches_of(10**5)))
+    assert not slow_plan(1.0).pays(1001, Lookahead(batches_of(900)))
+    assert slow_plan(1.0).pays(1001, Lookahead(batches_of(1500)))
+    assert not slow_plan(1.0, cores=1).pays(1001, Lookahead(batches_of(1500)))
+    assert not slow_plan(plan.FIRST_LOOK / 2).pays(1001, Lookahead(batches_of(10**5)))
 
 
 def test_of_contents_a_run_is_taken_to_go_on_as_long_again() -> None:
-    assert not slow_plan(1.0).pays(1000, Lookahead(batches_of(1500, b"x")))
-    assert slow_plan(2.0).pays(2000, Lookahead(batches_of(1500, b"x")))
+    assert not slow_plan(1.0).pays(1001, Lookahead(batches_of(1500, b"x")))
+    assert slow_plan(2.0).pays(2001, Lookahead(batches_of(1500, b"x")))
 
 
 def test_a_run_moves_to_workers_and_keeps_its_order(

@@ -1,7 +1,8 @@
 """FER2013-like data sets, as they are downloaded, decoded once into memory.
 
-A folder `ROOT/{train,validation,test}/<class>/*`, one without splits `ROOT/<class>/*`, or
-FER2013's own CSV (`fer2013.csv`, `icml_face_data.csv`). Every image goes through
+A folder `ROOT/{train,validation,test}/<class>/*`, one without splits `ROOT/<class>/*`, packs
+(`ROOT/train.ferpack`, or one without splits), or FER2013's own CSV (`fer2013.csv`,
+`icml_face_data.csv`). Every image goes through
 `fer_runtime.images`, exactly as at inference. `splits` makes what splits a data set lacks.
 """
 
@@ -23,7 +24,7 @@ from fer_runtime.errors import DataError, ImageError
 from fer_runtime.hashing import dataset_sha256, file_sha256
 from fer_runtime.sources.fer2013_csv import LABELS
 from fer_runtime.spec import InputSpec
-from fer_train import fer2013
+from fer_train import fer2013, packs
 from fer_train.batches import WHOLE, EpochBatches, Share
 from fer_train.folders import class_folders, image_files, split_folder
 from fer_train.recipe import SPLITS
@@ -89,6 +90,8 @@ def labels_of(root: Path) -> tuple[str, ...]:
         raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
     if root.is_file():
         return tuple(sorted(LABELS))
+    if pack := packs.split_pack(root, "train"):
+        return packs.labels_in(pack)
     train = split_folder(root, "train")
     if train is None:
         raise DataError(
@@ -106,7 +109,7 @@ def has(root: Path, name: str) -> bool:
     """Whether a data set has this split itself."""
     if root.is_file():
         return next(fer2013.entries(root, name), None) is not None
-    return split_folder(root, name) is not None
+    return packs.split_pack(root, name) is not None or split_folder(root, name) is not None
 
 
 def load_split(
@@ -136,6 +139,10 @@ def load_split(
         raise DataError(f"{root} does not exist; `fer-train synth DIR` writes a data set to try.")
     if root.is_file():
         return _load_csv(root, name, spec, tuple(labels))
+    if pack := packs.split_pack(root, name):
+        return _load_pack(pack, name, spec, tuple(labels), skip_unreadable)
+    if packs.is_pack(root):
+        return None  # it has no other splits
     return _load_folder(root, name, spec, tuple(labels), skip_unreadable, progress)
 
 
@@ -166,6 +173,8 @@ def sha256(root: Path) -> str:
     """One hash for a whole data set: its file if it is a CSV, else every image of its splits."""
     if root.is_file():
         return file_sha256(root)
+    if packed := [pack for name in SPLITS if (pack := packs.split_pack(root, name))]:
+        return packs.sha256(packed)
     folders = [folder for name in SPLITS if (folder := split_folder(root, name))]
     files = [path for folder in folders for path in image_files(folder)]
     return dataset_sha256((str(path.relative_to(root)), file_sha256(path)) for path in files)
@@ -213,6 +222,17 @@ def _load_folder(
         _refuse_broken(list(broken.values()))
     whole = [index for index in range(len(files)) if index not in broken]
     return split.take(torch.tensor(whole), name)
+
+
+def _load_pack(
+    pack: Path, name: str, spec: InputSpec, labels: tuple[str, ...], skip_unreadable: bool
+) -> Split:
+    found = packs.read(
+        pack, spec, labels, skip_unreadable=skip_unreadable, refuse_broken=_refuse_broken
+    )
+    return Split(
+        name, torch.from_numpy(found.pixels), torch.tensor(found.targets), labels, found.names
+    )
 
 
 def _decode(

@@ -20,7 +20,7 @@ import numpy as np
 from fer_runtime import images
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.spec import InputSpec
-from fer_train import data, fer2013
+from fer_train import data, fer2013, packs
 from fer_train.folders import image_files, split_folder
 from fer_train.recipe import SPLITS
 
@@ -101,6 +101,8 @@ def measure(
         height=image_size, width=image_size, channels=channels,
         mean=(0.5,) * channels, std=(0.25,) * channels,
     )  # fmt: skip
+    if packs.split_pack(root, "train"):
+        raise DataError(f"{root} is packed; `stats` looks at the files: name their folder.")
     labels = data.labels_of(root)
     tallies = {}
     for split in SPLITS:
