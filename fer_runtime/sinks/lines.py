@@ -160,9 +160,12 @@ class LinesSink(Sink):
         return self.partial.stat().st_size > 0
 
     def write_batch(self, rows: RowBatch) -> None:
-        """Write the records of whole images to `self.stream`; a format may do it at once."""
+        """Write the records of whole images to `self.stream`, or keep them until `settle`."""
         for row in rows:
             self.write_row(row)
+
+    def settle(self) -> None:
+        """Write what `write_batch` kept to `self.stream`."""
 
     def write(self, rows: Iterable[Row]) -> None:
         with _explained(self.output):
@@ -173,6 +176,7 @@ class LinesSink(Sink):
             self.empty = self.empty and not rows
             self.write_batch(rows)
             return
+        self.settle()
         for row in rows:
             self.empty = False
             self.write_row(row)
@@ -181,19 +185,21 @@ class LinesSink(Sink):
         assert isinstance(payload, str)
         with _explained(self.output):
             self.empty = self.empty and not payload
+            self.settle()
             self.stream.write(payload)
 
     @classmethod
     def encoder(cls, columns: Columns, *, top_k: int = 3) -> Encoder:
         sink = cls.__new__(cls)  # without a file: its records go to memory
         sink.columns, sink.labels, sink.top_k = columns, columns.labels, top_k
-        sink.empty = True
+        sink.empty, sink.to_stdout = True, False
         stream = io.StringIO()
         sink.stream = stream
         sink.begin(started=True)
 
         def encode(rows: Sequence[Row]) -> str:
             sink._write(rows)
+            sink.settle()
             text = stream.getvalue()
             stream.seek(0)
             stream.truncate()
@@ -208,6 +214,8 @@ class LinesSink(Sink):
         if kind is not None:
             # What was finished stays in the partial file; the disk may be full, so do not insist.
             with contextlib.suppress(OSError):
+                self.settle()
+            with contextlib.suppress(OSError):
                 self.stream.close()
             if self.empty and not self.finished.rows:
                 self.partial.unlink(missing_ok=True)
@@ -215,6 +223,7 @@ class LinesSink(Sink):
             return
         with _explained(self.output):
             with contextlib.closing(self.stream):
+                self.settle()
                 self.stream.flush()
                 os.fsync(self.stream.fileno())
             os.replace(self.partial, self.output)
@@ -224,6 +233,7 @@ class LinesSink(Sink):
     def _flush_stdout(self) -> None:
         try:
             with _explained(self.output):
+                self.settle()
                 self.stream.flush()
         except (DataError, BrokenPipeError):
             # Python flushes once more when it ends, and would complain about the same again.

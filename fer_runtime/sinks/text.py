@@ -14,8 +14,11 @@ import numpy.typing as npt
 
 from fer_runtime.columns import has_faces
 from fer_runtime.row_batch import RowBatch
-from fer_runtime.rows import Row
+from fer_runtime.rows import Row, top1
 from fer_runtime.sinks.lines import Entry, LinesSink
+
+ROWS_AT_ONCE = 512
+"""Rows of whole images that are written together: a twentieth of a second on a fast machine."""
 
 
 class CsvSink(LinesSink):
@@ -34,21 +37,38 @@ class CsvSink(LinesSink):
         if not started:
             self._writer.writerow(self.columns.names)
         self._blank = [""] * (len(self.labels) + 2)
+        self._kept: list[RowBatch] = []
+        self._kept_rows = 0
         self._quoted_labels = [_quoted(label) for label in self.labels]
 
     def write_batch(self, rows: RowBatch) -> None:
-        # One format for a whole line: csv's cells would take twice as long as all else that is
-        # Python in a run of many small images.
-        names = [item.name for item in rows.items]
-        if rows.errors or not self.columns.plain or SPECIAL.search("".join(names)):
+        if rows.errors or not self.columns.plain:
+            self.settle()
             super().write_batch(rows)
             return
-        best = rows.best()
-        values = rows.probabilities
+        self._kept.append(rows)
+        self._kept_rows += len(rows)
+        # On standard output somebody may be waiting; a file is written in larger pieces anyway.
+        if self._kept_rows >= ROWS_AT_ONCE or self.to_stdout:
+            self.settle()
+
+    def settle(self) -> None:
+        kept, self._kept, self._kept_rows = self._kept, [], 0
+        if not kept:
+            return
+        names = [item.name for rows in kept for item in rows.items]
+        if SPECIAL.search("".join(names)):
+            for rows in kept:
+                super().write_batch(rows)
+            return
+        # One format for many lines: csv's cells would take longer than all else that is Python in
+        # a run of many small images.
+        values = np.concatenate([rows.probabilities for rows in kept])
+        best = top1(values)
         chosen = values[np.arange(len(values)), best]
         cells = six_decimals(np.column_stack([chosen, values]))
         labels = self._quoted_labels
-        places = zip(names, best, cells, strict=True)
+        places = zip(names, best.tolist(), cells, strict=True)
         self.stream.write("".join([f"{name},{labels[b]}{each},\n" for name, b, each in places]))
 
     def write_row(self, row: Row) -> None:
