@@ -1,13 +1,15 @@
 """`fer-infer` that is killed, or runs out of disk or readers: `python -m fer_bench.crashes FOLDER`.
 
 Kills it by SIGKILL at random moments, resumes it each time with `--resume`, and compares the
-result with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. Then lets the disk run
-full (a small tmpfs where this process may mount one, else a limit on the size of files), and
-closes the pipe it writes to.
+result with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. With `--workers` it
+does so with worker processes, and then kills these, one at a time, at random moments. Then lets
+the disk run full (a small tmpfs where this process may mount one, else a limit on the size of
+files), and closes the pipe it writes to.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import resource
@@ -45,6 +47,8 @@ def check(
     with_faces: Annotated[
         bool, typer.Option("--faces", help="Run with --faces, on pictures made of the images.")
     ] = False,
+    workers: Annotated[int, typer.Option(help="Worker processes of each run.", min=0)] = 0,
+    endings: Annotated[list[str], typer.Option("--ending", help="Formats.")] = list(ENDINGS),  # noqa: B006
 ) -> None:
     """Print how each ended; exit status 1 if a row was lost, doubled or changed."""
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
@@ -58,15 +62,19 @@ def check(
             for index, path in enumerate(itertools.islice(originals, images)):
                 os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
         flags = ["--faces"] if with_faces else []
+        flags += ["--workers", str(workers)]
         job = (faces, "--model", model, "--provider", "cpu", *flags)
         rng = np.random.default_rng(seed)
-        for ending in ENDINGS:
+        for ending in endings:
             whole = folder / f"whole{ending}"
             if subprocesses.run(*job, "-o", whole).status:
                 raise FerError(f"{whole.name}: the unbroken run failed")
             print(f"{ending}: {_killed(job, whole, kills, rng)}", flush=True)
+            if workers:
+                print(f"{ending}: {_workers_killed(job, whole, kills, rng)}", flush=True)
             print(f"{ending}: {_disk_full(job, whole)}", flush=True)
-        print(f"closed pipe: {_closed_pipe(job, folder / 'whole.csv')}")
+        if ".csv" in endings:
+            print(f"closed pipe: {_closed_pipe(job, folder / 'whole.csv')}")
 
 
 def _draw_pictures(folder: Path, data: Path, count: int) -> None:
@@ -95,6 +103,39 @@ def _killed(job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Gen
         target.unlink()
         finished += 1
     return f"killed {killed} times, {finished} finished files equal to an unbroken run's"
+
+
+def _workers_killed(
+    job: tuple[object, ...], whole: Path, kills: int, rng: np.random.Generator
+) -> str:
+    """Kill `kills` workers of running commands; each command must end as if nothing had been."""
+    target = whole.with_stem("workers")
+    killed = runs = 0
+    while killed < kills:
+        process = subprocesses.start(*job, "-o", target, stderr=subprocess.PIPE)
+        while process.poll() is None:
+            time.sleep(rng.uniform(0.3, 1))
+            alive = _children(process.pid)
+            if alive and killed < kills:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(rng.choice(alive)), signal.SIGKILL)
+                    killed += 1
+        _, error = process.communicate()
+        if process.returncode:
+            raise FerError(f"status {process.returncode}: {error.decode()}")
+        _require_equal(target, whole)
+        target.unlink()
+        runs += 1
+    return f"{killed} workers killed in {runs} runs, whose files are equal to an unbroken run's"
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started (Linux)."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += map(int, task.read_text().split())
+    return found
 
 
 def _require_equal(found: Path, whole: Path) -> None:

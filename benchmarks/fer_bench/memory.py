@@ -27,6 +27,7 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Folder of images.")],
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
     most: Annotated[int, typer.Option(help="The largest number of images.", min=8)] = 200_000,
+    workers: Annotated[int, typer.Option(help="Worker processes, not counted.", min=0)] = 0,
 ) -> None:
     """Peak memory and seconds of runs over the images, a quarter of the largest number, and it."""
     originals = [item.path for item in Files([data])]
@@ -37,7 +38,7 @@ def compare(
             faces.mkdir()
             for index, path in enumerate(itertools.islice(itertools.cycle(originals), count)):
                 os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
-            runs.append(_run(faces, model, Path(folder) / "rows.csv", count))
+            runs.append(_run(faces, model, Path(folder) / "rows.csv", count, workers))
     first, *_, last = runs
     further = (last["peak_bytes"] - first["peak_bytes"]) / (last["images"] - first["images"])
     for run in runs:
@@ -48,10 +49,19 @@ def compare(
     print(f"{further:.0f} bytes for each further file name")
 
 
-def _run(folder: Path, model: str, rows: Path, count: int) -> dict[str, float]:
+def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict[str, float]:
     """One `fer-infer` as a process of its own; checks that it wrote a row an image."""
     ended = subprocesses.run(
-        folder, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite"
+        folder,
+        "--model",
+        model,
+        "--provider",
+        "cpu",
+        "-o",
+        rows,
+        "--overwrite",
+        "--workers",
+        workers,
     )
     with open(rows, "rb") as stream:
         written = sum(1 for _ in stream) - 1

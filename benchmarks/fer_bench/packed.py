@@ -38,6 +38,7 @@ def compare(
     images: Annotated[int, typer.Option(help="Links to them.", min=1)] = 100_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
+    workers: Annotated[int | None, typer.Option(help="As fer-infer's.")] = None,
 ) -> None:
     """Images/s of each way, and the medians of the ratios to the session alone."""
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
@@ -54,22 +55,27 @@ def compare(
         seconds = time.perf_counter() - started
         print(f"{images:,} images packed in {seconds:.1f} s ({images / seconds:,.0f} images/s)")
         for each in model:
-            _compare(each, faces, packed, images, batch_size, repeats)
+            _compare(each, faces, packed, images, batch_size, repeats, workers)
 
 
 def _compare(
-    model: str, faces: Path, packed: Path, count: int, batch_size: int, repeats: int
-) -> None:
+    model: str, faces: Path, packed: Path, count: int, batch_size: int, repeats: int,
+    workers: int | None,
+) -> None:  # fmt: skip
     session = Session.open(find_model(model), provider="cpu", threads=1)
     pixels = PackedSet(packed).pixels
     outputs = {name: faces.parent / f"{name}.csv" for name in ("packed", "files")}
 
+    processes = {}
+
     def run(source: Path, output: Path) -> None:
         done = infer(
-            [source], output, model=model, provider="cpu", batch_size=batch_size, overwrite=True
-        )
+            [source], output, model=model, provider="cpu", batch_size=batch_size,
+            overwrite=True, workers=workers,
+        )  # fmt: skip
         if done.rows != count:
             raise FerError(f"{done.rows:,} rows of {count:,} images")
+        processes[output.stem] = done.processes
 
     def session_alone() -> None:
         with ThreadPoolExecutor(usable_threads()) as pool:
@@ -91,7 +97,10 @@ def _compare(
     print(f"  session alone {rates['session']:10,.0f} images/s")
     for name in ("packed", "files"):
         ratio = timing.median_ratio(seconds["session"], seconds[name])
-        print(f"  {name:<13} {rates[name]:10,.0f} images/s, {ratio:.3f} of the session alone")
+        print(
+            f"  {name:<13} {rates[name]:10,.0f} images/s, {ratio:.3f} of the session alone, "
+            f"{processes[name]} worker processes"
+        )
 
 
 if __name__ == "__main__":

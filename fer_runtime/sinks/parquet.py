@@ -116,11 +116,11 @@ class ParquetSink(Sink):
 
     @classmethod
     def encoder(cls, columns: Columns, *, top_k: int = 3) -> Encoder:
+        import pyarrow
+
         schema = _schema(columns)
 
         def encode(rows: Sequence[Row]) -> bytes:
-            import pyarrow
-
             buffer = pyarrow.BufferOutputStream()
             table = _table(rows, columns, schema)
             with pyarrow.ipc.new_stream(buffer, table.schema) as stream:

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Measures cores, worker processes and packs on this machine: benchmarks/cores.sh FOLDER
+# FOLDER contains one folder of images per class (FER2013's train). Takes about half an hour;
+# results/cores.txt is an example.
+set -eu
+folder=$1
+step() {
+    printf '\n$ python -m fer_bench.%s\n' "$*"
+    python -m "fer_bench.$@"
+}
+python -c 'from fer_bench.engines import machine
+print(", ".join(f"{name} {value}" for name, value in machine().items()))'
+step cores "$folder"
+step packed "$folder"
+step memory "$folder" --most 1000000 --workers 2
+step crashes "$folder" --workers 2
