@@ -12,5 +12,6 @@ python -c 'from fer_bench.engines import machine
 print(", ".join(f"{name} {value}" for name, value in machine().items()))'
 step cores "$folder"
 step packed "$folder"
+step threads "$folder"
 step memory "$folder" --most 1000000 --workers 2
 step crashes "$folder" --workers 2

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_runtime import images
 from fer_runtime.errors import FerError, ImageError, ModelFileError
+from fer_runtime.fork_lock import ForkLock
 from fer_runtime.items import named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Prediction, Row
@@ -41,7 +41,10 @@ class Classifier:
     True
 
     A prediction is about the apparent expression in a picture, not about what a person feels.
-    Threads may share a classifier: each call works on its own buffers.
+    Threads may share a classifier: each call works on its own buffers. It works in a forked process
+    too (fork while no other thread is in a call), is pickled as its configuration (the model is
+    opened again where it is unpickled), and is a context manager that closes it; not closing it is
+    fine.
 
     Args:
         session: an opened model.
@@ -75,7 +78,7 @@ class Classifier:
         self.threads = threads or session.threads
         self._single: Session | None = None
         self._face_stages: dict[FaceOptions, Stage] = {}
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
 
     @classmethod
     def load(
@@ -107,6 +110,28 @@ class Classifier:
         model = find_model(path)
         session = Session.open(model, provider=provider, threads=threads, spec=spec)
         return cls(session, batch_size=batch_size, workers=workers)
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        return _opened, (self.session, self.batch_size, self.threads, self.workers)
+
+    def warm_up(self, batch_size: int | None = None) -> None:
+        """Run once on zeros, so that the first image does not pay for what is made at first.
+
+        Args:
+            batch_size: images of that run; default: 1, as `predict` has it.
+
+        Raises:
+            ValueError: `batch_size` below 1.
+        """
+        if batch_size is not None and batch_size < 1:
+            raise ValueError(f"batch_size={batch_size}; it must be at least 1")
+        self.session.warm_up(batch_size or 1)
 
     @property
     def spec(self) -> ModelSpec:
@@ -166,7 +191,7 @@ class Classifier:
         """End the worker processes, if there are any; the next call would start others."""
         with self._lock:
             pool, self._pool = self._pool, None
-        if pool is not None:
+        if pool is not None and pool.process == os.getpid():  # of a parent that forked it is not
             pool.close()
 
     def _batches(self, many: Iterable[images.Source]) -> Iterator[Sequence[Row]]:
@@ -179,7 +204,7 @@ class Classifier:
 
         running = Running(pipeline, count=self.workers)
         with self._lock:
-            if self._pool is None:
+            if self._pool is None or self._pool.process != os.getpid():
                 self._pool = running.pool()
             pool = self._pool
         yield from running.rows_of(pool, many)
@@ -240,6 +265,11 @@ class Classifier:
                 except FerError:  # the file is gone meanwhile; the open session runs all the same
                     self._single = self.session
             return self._single
+
+
+def _opened(session: Session, batch_size: int, threads: int, workers: int) -> Classifier:
+    """A classifier from its pickle."""
+    return Classifier(session, batch_size=batch_size, threads=threads, workers=workers)
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:

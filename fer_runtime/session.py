@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import providers
-from fer_runtime.errors import FerError, ModelFileError
+from fer_runtime.errors import FerError, ModelFileError, ProviderError
+from fer_runtime.fork_lock import ForkLock
 from fer_runtime.machine import usable_threads
 from fer_runtime.model_file import (
     check_signature,
@@ -45,6 +46,9 @@ class Session:
     Threads may call `run` side by side: onnxruntime runs each call on the calling thread when
     `threads` is 1, which is how the pipeline uses all cores.
 
+    It is pickled as its configuration: the file is opened again where it is unpickled. After a fork
+    the child opens it again on its first run, because threads of onnxruntime are not forked.
+
     Attributes:
         spec: what the model expects, and its labels.
         path: the ONNX file.
@@ -64,6 +68,8 @@ class Session:
             self.provider_reason += "; some nodes run on the CPU"
         self.fixed_batch = providers.PROVIDERS[opened.provider].fixed_batch
         self._session = opened.session
+        self._process = os.getpid()
+        self._reopening = ForkLock()
         self._given: ModelSpec | None = None
         self._outputs = [output.name for output in opened.session.get_outputs()]
         batch = opened.session.get_inputs()[0].shape[0]
@@ -132,6 +138,8 @@ class Session:
 
     def run_named(self, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """(N, C, H, W) uint8 pixels -> every output of the graph as it is, by name."""
+        if self._process != os.getpid():
+            self._reopen_after_fork()
         tensor = feed(pixels, self.spec.input)
         if self._fixed_batch is None:
             results = self._session.run(None, {self.spec.input.name: tensor})
@@ -150,9 +158,35 @@ class Session:
             pieces.append([output[: len(piece)] for output in outputs])
         return [np.concatenate(parts) for parts in zip(*pieces, strict=True)]
 
+    def __reduce__(self) -> Any:
+        return _reopened, (self.opening, self.threads, self.spec)
+
+    def _reopen_after_fork(self) -> None:
+        """Raises ProviderError where the provider does not survive a fork."""
+        if self.provider != "cpu":
+            raise ProviderError(
+                f"{self.provider} cannot be used in a process that was forked after a model was "
+                "opened; start processes by spawn, or open the model in each of them."
+            )
+        with self._reopening:
+            if self._process != os.getpid():
+                self._session = self.reopen(threads=self.threads)._session
+                self._process = os.getpid()
+
     def warm_up(self, batch_size: int) -> None:
         """One run on zeros, so that the first real batch pays for no allocation."""
         self.run(np.zeros((batch_size, *self.spec.input.shape), np.uint8))
+
+
+def _reopened(opening: dict[str, Any], threads: int, spec: ModelSpec) -> Session:
+    """A session from its pickle; raises ModelFileError where the file has another spec now."""
+    session = Session.open(**opening, threads=threads)
+    if session.spec != spec:
+        raise ModelFileError(
+            f"{session.path} is not the file that was pickled: its spec differs. Copy the same "
+            "file to every machine."
+        )
+    return session
 
 
 def feed(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[Any]:

@@ -114,7 +114,7 @@ def _workers_killed(
     while killed < kills:
         process = subprocesses.start(*job, "-o", target, stderr=subprocess.PIPE)
         while process.poll() is None:
-            time.sleep(rng.uniform(0.3, 1))
+            time.sleep(rng.uniform(1, 3))
             alive = _children(process.pid)
             if alive and killed < kills:
                 with contextlib.suppress(ProcessLookupError):

@@ -70,7 +70,7 @@ class Plan:
 
     def pays(self, done: int, batches: Lookahead) -> bool:
         """Whether to start worker processes now, after `done` images."""
-        if not self._before and done:  # what threads and sessions need at first is no measure
+        if not self._before and done:  # the first rows take longer
             self._wall, self._cpu, self._before = time.perf_counter(), time.process_time(), done
         wall = time.perf_counter() - self._wall
         timed = done - self._before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -69,7 +70,7 @@ class WorkerPool:
     """
 
     def __init__(self, job: Job, count: int) -> None:
-        self.job, self.count = job, count
+        self.job, self.count, self.process = job, count, os.getpid()
         self.failure: BaseException | None = None
         self._waiting: deque[Unit] = deque()
         self._processes: list[WorkerProcess] = []
