@@ -63,6 +63,7 @@ SLOW = (
 APPS = {
     "fer-infer": "fer_runtime.cli.infer",
     "fer-doctor": "fer_runtime.cli.doctor",
+    "fer-pack": "fer_runtime.cli.pack",
     "fer-train": "fer_train.cli",
     "fer-export": "fer_export.cli",
 }

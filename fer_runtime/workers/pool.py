@@ -198,6 +198,9 @@ class WorkerPool:
                 unit = self._take(wait=not sent)
                 if unit is None:
                     break
+                if not sent and not process.alive:  # it died idle, which no batch is to blame for
+                    self._put_back([unit])
+                    raise EOFError
                 sent.append(unit)
                 batches = unit.batches()
                 if memory is not None:
@@ -243,8 +246,12 @@ class WorkerPool:
                 again += [Unit(unit.task, range(place, place + 1)) for place in unit.places]
             else:
                 again.append(unit)
+        self._put_back(again)
+
+    def _put_back(self, units: list[Unit]) -> None:
+        """Units that are to be done before all others."""
         with self._changed:
-            self._waiting.extendleft(reversed(again))
+            self._waiting.extendleft(reversed(units))
             self._changed.notify_all()
 
 

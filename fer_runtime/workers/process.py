@@ -58,6 +58,11 @@ class WorkerProcess:
         """The number of the process."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, as far as the system has noticed."""
+        return self._process.poll() is None
+
     def wait_ready(self) -> None:
         """Give it its job, and wait until the model is open.
 
