@@ -20,13 +20,13 @@ from fer_export.formats import graph, runners, to_exported_program, to_onnx, to_
 from fer_export.options import ExportOptions
 from fer_export.parity import bisection, checker, inputs
 from fer_export.parity.verify import verify
-from fer_runtime import images
+from fer_runtime import images, row_batch
 from fer_runtime.columns import plain_columns
 from fer_runtime.errors import ModelFileError, ParityError
 from fer_runtime.providers import PROVIDERS
 from fer_runtime.rows import Row
 from fer_runtime.spec import InputSpec
-from fer_runtime.stages import base, whole
+from fer_runtime.stages import whole
 from fer_train import checkpoint, models
 
 
@@ -233,7 +233,7 @@ def test_labels_swapped_in_the_runtime_are_caught(
         more["columns"] = plain_columns(tuple(reversed(labels)))
         return Row(name, labels, *rest, **more)
 
-    monkeypatch.setattr(base, "Row", swapped)
+    monkeypatch.setattr(row_batch, "Row", swapped)
     options = ExportOptions(images=dataset / "test")
     report = verify(exported.checkpoint, exported.onnx, options).report
     assert any("get another label than the graph gives" in text for text in report.failures)
