@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from fer_runtime.classifier import MAX_WAIT
 from fer_runtime.columns import TRACK
+from fer_runtime.items import named
 from fer_runtime.sinks.encoded import Encoded, Rows
 from fer_runtime.sinks.table import sink_of
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from fer_runtime.items import Item
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.workers.running import Running
+
+
+SHORT = 3
+"""Batches below which a run is over before a worker could start."""
 
 
 class RunBatches:
@@ -68,9 +74,20 @@ class RunBatches:
         elif self.workers == 0 or self.pipeline.stage.session.provider != "cpu":
             batches = self.pipeline.run(items)
         else:
-            self._running = self._on_workers(encoded=only_written and not follow)
-            batches = self._running.run(items, here)
+            batches = self._as_it_pays(items, only_written and not follow, here)
         yield from self._followed(batches) if follow else batches
+
+    def _as_it_pays(
+        self, items: Iterator[Item], encoded: bool, here: Callable[[], bool]
+    ) -> Iterator[Rows]:
+        """On workers where they pay; a few batches need not even load their modules."""
+        batches = self.pipeline.batches(named(items))
+        first = list(islice(batches, SHORT))
+        if self.workers is None and len(first) < SHORT:
+            yield from self.pipeline.run_batches(iter(first))
+            return
+        self._running = self._on_workers(encoded=encoded)
+        yield from self._running.run_batches(chain(first, batches), here)
 
     def _on_workers(self, *, encoded: bool) -> Running:
         """What runs it on worker processes, where they pay or are asked for."""

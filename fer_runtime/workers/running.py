@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fer_runtime.items import Item, named
 from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.workers.messages import Job
-from fer_runtime.workers.plan import Lookahead, Plan
+from fer_runtime.workers.plan import Batches, Lookahead, Plan
 
 if TYPE_CHECKING:
     from fer_runtime.images import Source
@@ -66,7 +66,11 @@ class Running:
                 same batch ended two of them.
             Exception: what `items` raises, after the rows of all that it had yielded.
         """
-        batches = Lookahead(self.pipeline.batches(named(items)))
+        yield from self.run_batches(self.pipeline.batches(named(items)), here)
+
+    def run_batches(self, given: Batches, here: Callable[[], bool]) -> Iterator[Rows]:
+        """As `run`, of batches as `Pipeline.batches` makes them."""
+        batches = Lookahead(given)
         if self.count is None:
             yield from self._as_it_pays(batches, here)
             return
