@@ -4,12 +4,7 @@
 # results/cores.txt is an example.
 set -eu
 folder=$1
-step() {
-    printf '\n$ python -m fer_bench.%s\n' "$*"
-    python -m "fer_bench.$@"
-}
-python -c 'from fer_bench.engines import machine
-print(", ".join(f"{name} {value}" for name, value in machine().items()))'
+. "$(dirname "$0")/steps.sh"
 step cores "$folder"
 step packed "$folder"
 step threads "$folder"

@@ -5,12 +5,7 @@
 set -eu
 folder=$1
 photo=$(dirname "$0")/../tests/data/astronaut.jpg
-step() {
-    printf '\n$ python -m fer_bench.%s\n' "$*"
-    python -m "fer_bench.$@"
-}
-python -c 'from fer_bench.engines import machine
-print(", ".join(f"{name} {value}" for name, value in machine().items()))'
+. "$(dirname "$0")/steps.sh"
 step cold_start --faces "$photo"
 step face_photos "$folder"
 step video "$folder" --annotate

@@ -6,12 +6,7 @@ set -eu
 folder=$1
 checkpoint=$2
 image=$(find "$folder" -name '*.jpg' | sort | head -n 1)
-step() {
-    printf '\n$ python -m fer_bench.%s\n' "$*"
-    python -m "fer_bench.$@"
-}
-python -c 'from fer_bench.engines import machine
-print(", ".join(f"{name} {value}" for name, value in machine().items()))'
+. "$(dirname "$0")/steps.sh"
 step pipeline "$folder"
 step end_to_end "$checkpoint" "$folder"
 step photos

@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 class Item(NamedTuple):
     """One image to classify: the name of its row, and what is read (or why it cannot be).
 
-    `content` is the encoded bytes or the pixels where there is no file to read them from, or where
-    they are in a pack. `label`
-    is the true label where the source knows it, as FER2013's CSV does. `extra` has the values of
-    further columns: frame and time of a video, kept columns of a table. `stream` names the video
-    whose frames follow one another; it is None for single pictures.
+    `content` has the encoded bytes or the pixels of an image without a file of its own, or its
+    place in a pack. `label` is the true label where the source knows it, as FER2013's CSV does.
+    `extra` has the values of further columns: frame and time of a video, kept columns of a table.
+    `stream` names the video whose frames follow one another; it is None for single pictures.
     """
 
     name: str

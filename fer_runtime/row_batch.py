@@ -1,7 +1,7 @@
 """The rows of a batch of whole images, as columns: a Row object is made only when one is asked for.
 
-A row costs several microseconds as an object, which is more than a small model takes on many cores.
-Sinks that write many rows at once read the columns.
+As an object a row costs more than all else that is Python in a run of many small images. Sinks that
+write many rows at once read the columns.
 """
 
 from __future__ import annotations

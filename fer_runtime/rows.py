@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -176,6 +176,18 @@ class Prediction:
         """The `count` most probable labels with their probabilities, best first."""
         ranked = sorted(self.probabilities.items(), key=lambda pair: -pair[1])
         return ranked[:count]
+
+
+def before_error(rows: Sequence[Row]) -> tuple[Sequence[Row], str | None]:
+    """The rows before the first one with an error, and that one as `name: error`; None without.
+
+    >>> before_error([Row("a.jpg", ("happy",), None, "truncated")])
+    ([], 'a.jpg: truncated')
+    """
+    for place, row in enumerate(rows):
+        if row.error is not None:
+            return rows[:place], f"{row.name}: {row.error}"
+    return rows, None
 
 
 def top1(probabilities: Probabilities) -> npt.NDArray[np.intp]:

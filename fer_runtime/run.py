@@ -16,6 +16,7 @@ from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
 from fer_runtime.machine import usable_threads
+from fer_runtime.rows import before_error
 from fer_runtime.run_batches import RunBatches
 from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
@@ -231,10 +232,10 @@ class Run:
             rows = batch[self._repeated :] if self._repeated else batch
             self._repeated = max(0, self._repeated - len(batch))
             if self.on_error == "fail":
-                failed = [place for place, row in enumerate(rows) if row.error is not None]
-                if failed:
-                    yield rows[: failed[0]]
-                    raise ImageError(f"{rows[failed[0]].name}: {rows[failed[0]].error}")
+                good, failure = before_error(rows)
+                if failure is not None:
+                    yield good
+                    raise ImageError(failure)
             self._counts.add(rows)
             yield rows
 

@@ -74,10 +74,10 @@ class RunBatches:
         elif self.workers == 0 or self.pipeline.stage.session.provider != "cpu":
             batches = self.pipeline.run(items)
         else:
-            batches = self._as_it_pays(items, only_written and not follow, here)
+            batches = self._maybe_on_workers(items, only_written and not follow, here)
         yield from self._followed(batches) if follow else batches
 
-    def _as_it_pays(
+    def _maybe_on_workers(
         self, items: Iterator[Item], encoded: bool, here: Callable[[], bool]
     ) -> Iterator[Rows]:
         """On workers where they pay; a few batches need not even load their modules."""
@@ -87,7 +87,7 @@ class RunBatches:
             yield from self.pipeline.run_batches(iter(first))
             return
         self._running = self._on_workers(encoded=encoded)
-        yield from self._running.run_batches(chain(first, batches), here)
+        yield from self._running.run(chain(first, batches), here)
 
     def _on_workers(self, *, encoded: bool) -> Running:
         """What runs it on worker processes, where they pay or are asked for."""

@@ -8,7 +8,6 @@ what the parent itself spends on a row, and what memory it and its workers take.
 
 from __future__ import annotations
 
-import itertools
 import os
 import subprocess
 import sys
@@ -19,13 +18,12 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fer_bench import subprocesses, timing
+from fer_bench import links, subprocesses, timing
 from fer_runtime.classifier import SHIPPED
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
-from fer_runtime.sources import Files
 from fer_runtime.spec import METADATA_KEY, ModelSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -53,7 +51,7 @@ def compare(
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
         folder = Path(name)
         faces = folder / "faces"
-        link(data, faces, images)
+        links.link(data, faces, images, in_each=A_FOLDER)
         free = cheap_model(folder / "free.onnx", Session.open(SHIPPED, threads=1).spec)
         models = {"a model that costs nothing": str(free)}
         if shipped:
@@ -62,16 +60,6 @@ def compare(
             print(f"{title}, {images:,} images", flush=True)
             _compare(faces, model, images, repeats, folder)
         _parent(faces, str(free), images, folder)
-
-
-def link(data: Path, target: Path, count: int) -> None:
-    """Hard links to the images of a folder, again and again, in folders of `A_FOLDER`."""
-    originals = itertools.cycle([item.path for item in Files([data])])
-    for index, path in enumerate(itertools.islice(originals, count)):
-        folder = target / f"{index // A_FOLDER:05}"
-        if index % A_FOLDER == 0:
-            folder.mkdir(parents=True)
-        os.link(path, folder / f"{index:07}{os.path.splitext(path)[1]}")
 
 
 def cheap_model(path: Path, spec: ModelSpec) -> Path:

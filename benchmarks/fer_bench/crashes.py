@@ -10,7 +10,6 @@ files), and closes the pipe it writes to.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import resource
 import signal
@@ -26,10 +25,9 @@ import numpy as np
 import typer
 from PIL import Image
 
-from fer_bench import face_pictures, subprocesses
+from fer_bench import face_pictures, links, subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
-from fer_runtime.sources import Files
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 ENDINGS = (".csv", ".jsonl", ".parquet")
@@ -58,9 +56,7 @@ def check(
         if with_faces:
             _draw_pictures(faces, data, images)
         else:
-            originals = itertools.cycle(item.path for item in list(Files([data])))
-            for index, path in enumerate(itertools.islice(originals, images)):
-                os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
+            links.link(data, faces, images)
         flags = ["--faces"] if with_faces else []
         flags += ["--workers", str(workers)]
         job = (faces, "--model", model, "--provider", "cpu", *flags)

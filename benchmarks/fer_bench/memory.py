@@ -6,15 +6,13 @@ and seconds of whole runs, bytes for each further file name, and the time of an 
 
 from __future__ import annotations
 
-import itertools
-import os
 import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fer_bench import subprocesses
+from fer_bench import links, subprocesses
 from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
@@ -30,14 +28,12 @@ def compare(
     workers: Annotated[int, typer.Option(help="Worker processes, not counted.", min=0)] = 0,
 ) -> None:
     """Peak memory and seconds of runs over the images, a quarter of the largest number, and it."""
-    originals = [item.path for item in Files([data])]
+    originals = sum(1 for _ in Files([data]))
     runs = []
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:  # links stay on one file system
-        for count in (len(originals), most // 4, most):
+        for count in (originals, most // 4, most):
             faces = Path(folder) / str(count)
-            faces.mkdir()
-            for index, path in enumerate(itertools.islice(itertools.cycle(originals), count)):
-                os.link(path, faces / f"{index:06}_{os.path.basename(path)}")
+            links.link(data, faces, count)
             runs.append(_run(faces, model, Path(folder) / "rows.csv", count, workers))
     first, *_, last = runs
     further = (last["peak_bytes"] - first["peak_bytes"]) / (last["images"] - first["images"])

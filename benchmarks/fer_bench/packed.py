@@ -7,8 +7,6 @@ a core. Then what packing takes.
 
 from __future__ import annotations
 
-import itertools
-import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from fer_bench import timing
+from fer_bench import links, timing
 from fer_runtime import infer, pack
 from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
@@ -25,7 +23,6 @@ from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.packed.reader import PackedSet
 from fer_runtime.session import Session
-from fer_runtime.sources import Files
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SHIPPED = ("compact_cnn", "compact_cnn.int8")
@@ -44,10 +41,7 @@ def compare(
     with tempfile.TemporaryDirectory(dir=data.parent) as name:
         folder = Path(name)
         faces = folder / "faces"
-        faces.mkdir()
-        originals = itertools.cycle([item.path for item in Files([data])])
-        for index, path in enumerate(itertools.islice(originals, images)):
-            os.link(path, faces / f"{index:07}{os.path.splitext(path)[1]}")
+        links.link(data, faces, images)
         session = Session.open(find_model(model[0]), provider="cpu", threads=1)
         packed = folder / "faces.ferpack"
         started = time.perf_counter()

@@ -100,7 +100,7 @@ def kind_of(source: str) -> SourceKind | None:
     >>> kind_of("photo.jpg") is None
     True
     """
-    key = scheme_of(source) or ending_of(source.rstrip("/"))
+    key = scheme_of(source) or ending_of(source.rstrip(f"/{os.sep}"))
     if key is None:
         return None
     entry = resolve(SOURCES[key])

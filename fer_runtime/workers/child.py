@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO
 
 from fer_runtime.items import Item
-from fer_runtime.rows import Row
+from fer_runtime.rows import Row, before_error
 from fer_runtime.session import Session
 from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.sinks.table import sink_of
@@ -102,10 +102,5 @@ class Work:
         """Rows as they are sent: encoded, where the parent only writes them."""
         if self.encode is None:
             return packed_rows(rows)
-        failure = None
-        if self.job.stop_at_error:
-            failed = [place for place, row in enumerate(rows) if row.error is not None]
-            if failed:
-                failure = f"{rows[failed[0]].name}: {rows[failed[0]].error}"
-                rows = rows[: failed[0]]
+        rows, failure = before_error(rows) if self.job.stop_at_error else (rows, None)
         return Encoded.of(rows, self.encode, failure)

@@ -12,8 +12,6 @@ from fer_runtime.row_batch import RowBatch, row_of
 from fer_runtime.rows import Row
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fer_runtime.columns import Columns
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.workers.shared import Handle
@@ -47,12 +45,6 @@ class Job(NamedTuple):
     output: tuple[str, int] | None = None
     stop_at_error: bool = False
     memory: Handle | None = None
-
-    @property
-    def model(self) -> Path:
-        """The ONNX file."""
-        found: Path = self.opening["path"]
-        return found
 
 
 class Failed(NamedTuple):

@@ -74,7 +74,7 @@ class WorkerPool:
         self.failure: BaseException | None = None
         self._waiting: deque[Unit] = deque()
         self._processes: list[WorkerProcess] = []
-        self._ready = self._tending = 0
+        self._ready = 0
         self._closed = False
         self._changed = threading.Condition()
         self._tending = count
@@ -210,12 +210,13 @@ class WorkerPool:
             if not sent:
                 return
             answer = process.receive()
-            unit = sent.popleft()
+            unit = sent[0]
             if isinstance(answer, Failed):
                 unit.task.fail(answer.error)
             elif isinstance(answer, Done):
                 unit.task.seconds = answer.seconds
                 unit.task.set_results(unit.places, self._rows(unit, answer.results))
+            sent.popleft()  # only now: what goes wrong before that fails its task, and hangs nobody
 
     def _rows(self, unit: Unit, results: list[Any]) -> list[Rows]:
         if self.job.output:

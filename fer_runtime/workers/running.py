@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fer_runtime.items import Item, named
+from fer_runtime.pipeline import BYTES_IN_FLIGHT, Pipeline
 from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.workers.messages import Job
 from fer_runtime.workers.plan import Batches, Lookahead, Plan
 
 if TYPE_CHECKING:
     from fer_runtime.images import Source
-    from fer_runtime.pipeline import Pipeline
     from fer_runtime.rows import Row
     from fer_runtime.sinks.encoded import Rows
     from fer_runtime.workers.pool import Task, WorkerPool
@@ -23,7 +23,6 @@ TASK_SECONDS = 0.025
 MOST_BATCHES = 32
 TASKS_IN_FLIGHT = 3
 """Tasks per worker that may be handed out but not yet written: bounds the memory."""
-BYTES_IN_FLIGHT = 256 * 1024 * 1024
 
 
 class Running:
@@ -52,24 +51,18 @@ class Running:
             stage.columns, stage.thumbnails, output, stop_at_error,
         )  # fmt: skip
 
-    def run(
-        self, items: Iterable[Item | Source], here: Callable[[], bool] = lambda: False
-    ) -> Iterator[Rows]:
-        """The rows of one batch after the other, in the order of `items`.
+    def run(self, given: Batches, here: Callable[[], bool] = lambda: False) -> Iterator[Rows]:
+        """The rows of one batch after the other, in order.
 
         Args:
-            items: as `Pipeline.run` takes them.
+            given: batches as `Pipeline.batches` makes them.
             here: batches are run in this process, and not encoded, as long as it returns true.
 
         Raises:
             WorkerError: no worker process could be started although `count` names a number, or the
                 same batch ended two of them.
-            Exception: what `items` raises, after the rows of all that it had yielded.
+            Exception: what the source raised, after the rows of all that it had yielded.
         """
-        yield from self.run_batches(self.pipeline.batches(named(items)), here)
-
-    def run_batches(self, given: Batches, here: Callable[[], bool]) -> Iterator[Rows]:
-        """As `run`, of batches as `Pipeline.batches` makes them."""
         batches = Lookahead(given)
         if self.count is None:
             yield from self._as_it_pays(batches, here)

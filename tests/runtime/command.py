@@ -7,6 +7,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def assert_messy(rows: list[dict[str, str]], folder: Path) -> None:
         assert bool(row["error"]) == bool(error)
         assert (row.get("label") or "") in ("" if error else LABELS)
         assert bool(row.get("label")) != bool(error)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait for something that another process does; fails where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.002)

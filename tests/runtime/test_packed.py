@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from fer_runtime.packed import writer
 from fer_runtime.packed.layout import HEADER, NAMES, NAMES_IN_BLOCK, PIXELS, read_header
 from fer_runtime.packed.reader import PackedImage, PackedSet, opened, pixels_of, run_of
 from fer_runtime.spec import InputSpec, ModelSpec
-from tests.runtime.command import environment
+from tests.runtime.command import environment, wait_until
 
 PACK = [sys.executable, "-c", "from fer_runtime.cli.pack import main; main()"]
 
@@ -215,12 +214,10 @@ def test_a_kill_leaves_what_the_next_run_replaces(
     command: list[str | Path] = [*PACK, folder, "-o", output, "--model", tiny_model]
     process = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
     partial = tmp_path / "f.ferpack.partial" / PIXELS
-    deadline = time.monotonic() + 20
-    while not partial.exists() and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait_until(partial.exists)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert partial.exists() and not output.exists()
+    assert not output.exists()
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / "0.jpg").write_bytes(face)

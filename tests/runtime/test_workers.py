@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 
 from fer_runtime import Classifier, infer
 from fer_runtime.errors import DataError, ImageError, ModelFileError, WorkerError
-from fer_runtime.items import Item
+from fer_runtime.items import Item, named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
 from fer_runtime.sinks.table import open_sink
@@ -25,7 +25,7 @@ from fer_runtime.workers import pool as pools
 from fer_runtime.workers.messages import Done, packed_rows
 from fer_runtime.workers.pool import WorkerPool
 from fer_runtime.workers.running import Running
-from tests.runtime.command import INFER, environment
+from tests.runtime.command import INFER, environment, wait_until
 
 Pixels = npt.NDArray[np.uint8]
 Count = Callable[[int], bytes]
@@ -58,14 +58,17 @@ def children() -> set[int]:
 def no_process_is_left() -> Iterator[None]:
     before = children()
     yield
-    deadline = time.monotonic() + 10
-    while children() - before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert children() <= before
+    wait_until(lambda: children() <= before)
 
 
 def pipeline(session: Session, **options: Any) -> Pipeline:
     return Pipeline(session, threads=2, batch_size=8, **options)
+
+
+def workers_on(session: Session, images: Iterable[Any]) -> Iterator[Any]:
+    """The rows of two workers."""
+    pipe = pipeline(session)
+    return Running(pipe, count=2).run(pipe.batches(named(images)))
 
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".txt"])
@@ -179,7 +182,7 @@ def test_what_a_source_raises_comes_after_the_rows_of_all_before(
 
     found = 0
     with pytest.raises(DataError, match="the disk is gone"):
-        for rows in Running(pipeline(tiny_session), count=2).run(failing()):
+        for rows in workers_on(tiny_session, failing()):
             found += len(rows) if not hasattr(rows, "payload") else 0
     assert found == 20
 
@@ -272,10 +275,10 @@ def test_a_batch_that_kills_twice_is_named(
 def test_a_model_that_is_gone_is_an_error(tiny_model: Path, tmp_path: Path, faces: Pixels) -> None:
     copy = tmp_path / "copy.onnx"
     copy.write_bytes(tiny_model.read_bytes())
-    running = Running(pipeline(Session.open(copy, threads=1)), count=2)
+    session = Session.open(copy, threads=1)
     copy.unlink()
     with pytest.raises(ModelFileError, match="does not exist"):
-        next(running.run(faces[:, 0]))
+        next(workers_on(session, faces[:, 0]))
 
 
 def test_workers_that_cannot_start_are_an_error(
@@ -283,7 +286,7 @@ def test_workers_that_cannot_start_are_an_error(
 ) -> None:
     monkeypatch.setattr(sys, "path", [])  # so that the new process finds no fer_runtime
     with pytest.raises(WorkerError, match=r"cannot be started.*No module named") as caught:
-        next(Running(pipeline(tiny_session), count=2).run(faces[:, 0]))
+        next(workers_on(tiny_session, faces[:, 0]))
     assert "--workers 0" in str(caught.value)
 
 
@@ -302,9 +305,7 @@ def test_nothing_is_left_of_a_run_that_ends_early(
         stderr=subprocess.PIPE, env=environment(),
     )  # fmt: skip
     partial = tmp_path / "rows.csv.partial"
-    deadline = time.monotonic() + 20
-    while not (partial.exists() and partial.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.002)
+    wait_until(lambda: partial.exists() and partial.stat().st_size > 0)
     workers = grandchildren(process.pid)
     process.send_signal(how)
     _, stderr = process.communicate()
@@ -312,9 +313,7 @@ def test_nothing_is_left_of_a_run_that_ends_early(
         assert process.returncode in (130, 0)
         assert b"Traceback" not in stderr
     assert workers
-    while any(map(alive, workers)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(map(alive, workers))
+    wait_until(lambda: not any(map(alive, workers)))
 
 
 def grandchildren(pid: int) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fer_runtime.items import Item
+from fer_runtime.items import Item, named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
 from fer_runtime.workers import plan
@@ -98,7 +98,9 @@ def test_a_run_moves_to_workers_and_keeps_its_order(
                 time.sleep(0.01)
             yield image
 
-    found: list[Any] = [row for rows in running.run(unhurried()) for row in rows]
+    found: list[Any] = [
+        row for rows in running.run(pipeline.batches(named(unhurried()))) for row in rows
+    ]
     expected = [row for rows in pipeline.run(images) for row in rows]
     assert running.processes == 2
     assert [dict(row) for row in found] == [dict(row) for row in expected]

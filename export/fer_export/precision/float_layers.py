@@ -34,8 +34,6 @@ Seconds = Mapping[int, Sequence[float]]
 """Batch size -> seconds of a run in each round."""
 Quantise = Callable[[Sequence[str], Path], None]
 """(layers in float, file to write)."""
-Measure = Callable[[Mapping[str, Path], ModelSpec], Mapping[str, Seconds]]
-"""Files by name -> their seconds, measured in turns."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,6 @@ def find(
     folder: Path,
     spec: ModelSpec,
     *,
-    measure: Measure | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> FloatLayers:
     """The layers that are faster in float: one after the other, as long as there is a clear gain.
@@ -99,7 +96,6 @@ def find(
         quantise: writes the int8 graph with some layers in float.
         folder: for temporary files.
         spec: the model's.
-        measure: times the files; replaced by tests.
         say: called with a short line as work proceeds.
     """
     kept: list[str] = []
@@ -112,7 +108,7 @@ def find(
                 files[name] = folder / f"float-{number}.onnx"
                 quantise([*kept, name], files[name])
         say(f"timing {len(files) - 1} layers in int8 and in float")
-        seconds = (measure or in_turns)(files, spec)
+        seconds = in_turns(files, spec)
         best = fastest(seconds)
         for name in files:
             if name and name not in tried:
@@ -120,7 +116,7 @@ def find(
         if best is None:
             break
         # The best of many is often the luckiest: it must win by itself too.
-        again = (measure or in_turns)({name: files[name] for name in ("", best)}, spec)
+        again = in_turns({name: files[name] for name in ("", best)}, spec)
         if fastest(again) is None:
             break
         kept.append(best)
