@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.packed.writer import pack
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.providers.options import ProviderOptions
     from fer_runtime.rows import Prediction, Row
     from fer_runtime.run import infer
     from fer_runtime.run_options import RunResult
@@ -62,6 +63,7 @@ __all__ = [
     "Pipeline",
     "Prediction",
     "ProviderError",
+    "ProviderOptions",
     "Row",
     "RunResult",
     "Session",
@@ -81,6 +83,7 @@ __getattr__ = lazy_attributes(
         "FaceDetector": "fer_runtime.faces.detector",
         "FaceOptions": "fer_runtime.faces.options",
         "Prediction": "fer_runtime.rows",
+        "ProviderOptions": "fer_runtime.providers.options",
         "Pipeline": "fer_runtime.pipeline",
         "Row": "fer_runtime.rows",
         "RunResult": "fer_runtime.run_options",

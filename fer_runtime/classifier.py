@@ -19,6 +19,7 @@ from fer_runtime.spec import ModelSpec
 if TYPE_CHECKING:
     from fer_runtime.columns import Columns
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.providers import ProviderOptions
     from fer_runtime.stages.base import Stage
     from fer_runtime.workers.pool import WorkerPool
 
@@ -90,25 +91,31 @@ class Classifier:
         batch_size: int = 32,
         spec: ModelSpec | None = None,
         workers: int = 0,
+        provider_options: ProviderOptions | None = None,
     ) -> Classifier:
         """Open a model.
 
         Args:
             path: an ONNX file, or the name of a shipped model ("compact_cnn", "compact_cnn.int8");
                 default: what `find_model` finds.
-            provider: "cpu", "cuda" (or an error, never a silent fallback), or "auto".
+            provider: "cpu", "cuda", "openvino" or "tensorrt" (or an error, never a silent
+                fallback), or "auto".
             threads: CPU threads; default: the cores that this process may use.
             batch_size: images per run of the session.
             spec: only for an ONNX file that contains no ModelSpec.
             workers: processes for many images, as for `Classifier`.
+            provider_options: how the provider computes; default: `ProviderOptions()`.
 
         Raises:
             ModelFileError: a file that is missing, broken, not ONNX, or contradicts its spec.
             ModelSpecError: a file without a spec where none was given, or with another one.
-            ProviderError: a provider that cannot run here.
+            ProviderError: a provider that cannot run here, or does not take one of the options.
+            ValueError: an option out of range.
         """
-        model = find_model(path)
-        session = Session.open(model, provider=provider, threads=threads, spec=spec)
+        session = Session.open(
+            find_model(path), provider=provider, threads=threads, spec=spec,
+            provider_options=provider_options,
+        )  # fmt: skip
         return cls(session, batch_size=batch_size, workers=workers)
 
     def __enter__(self) -> Classifier:
@@ -140,7 +147,7 @@ class Classifier:
 
     @property
     def provider(self) -> str:
-        """The provider that runs the model: "cpu" or "cuda"."""
+        """The provider that runs the model, as "cpu" or "cuda"."""
         return self.session.provider
 
     def predict(self, image: images.Source) -> Prediction:
@@ -256,7 +263,7 @@ class Classifier:
 
     def _pipeline_session(self) -> Session:
         """A session of one thread: n threads that call it are faster than one that uses n."""
-        if self.session.threads == 1 or self.session.provider != "cpu":
+        if self.session.threads == 1 or not self.session.in_workers:
             return self.session
         with self._lock:
             if self._single is None:

@@ -7,6 +7,11 @@ import platform
 import re
 from pathlib import Path
 
+FEATURES = (
+    *("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16"),
+    *("asimddp", "i8mm", "bf16", "sve"),
+)
+
 
 def processor() -> str:
     """The name of the CPU where the system has it, else its architecture."""
@@ -18,16 +23,27 @@ def processor() -> str:
     return found.group(1).strip() if found else platform.machine()
 
 
+def cpu_features() -> list[str]:
+    """The instructions that matter to a model, as Linux names them; [] where it does not say."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return []
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)
+    flags = set(found.group(1).split()) if found else set()
+    return [name for name in FEATURES if name in flags]
+
+
 def usable_threads() -> int:
     """Cores this process may use: its affinity and its cgroup's quota, never the host's count."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    quota = _cgroup_cores()
+    quota = cgroup_cores()
     return max(1, min(cores, quota) if quota else cores)
 
 
-def _cgroup_cores() -> int | None:
+def cgroup_cores() -> int | None:
     """Whole cores of the cgroup's CPU quota, rounded up; None without a quota (Linux only)."""
     for names in (
         ("/sys/fs/cgroup/cpu.max",),

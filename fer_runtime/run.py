@@ -38,6 +38,7 @@ from fer_runtime.spec import ModelSpec
 if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
     from fer_runtime.pipeline import Pipeline
+    from fer_runtime.providers import ProviderOptions
     from fer_runtime.run_options import RunOptions
     from fer_runtime.sinks.base import Sink
 
@@ -75,6 +76,7 @@ class Run:
         reading: SourceOptions | None = None,
         thumbnails: bool = False,
         workers: int | None = None,
+        provider_options: ProviderOptions | None = None,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
@@ -96,8 +98,10 @@ class Run:
         if self.complete:
             self.finished = kind.read_finished(Path(self.output))
             check_complete(self.output, self.finished, self.sources)
-        path = find_model(model)
-        session = Session.open(path, provider=provider, threads=1, spec=spec)
+        session = Session.open(
+            find_model(model), provider=provider, threads=1, spec=spec,
+            provider_options=provider_options,
+        )  # fmt: skip
         self.classifier = Classifier(
             session, batch_size=batch_size, threads=threads or usable_threads()
         )
@@ -111,8 +115,7 @@ class Run:
         )  # fmt: skip
         self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
         if self.complete:
-            check_complete_record(self.output, self.identity or {})
-            remove_record(Path(f"{self.output}.partial"))  # a kill may have left it
+            self._check_record()
 
     @property
     def result(self) -> RunResult:
@@ -129,6 +132,7 @@ class Run:
             seconds=self._counts.seconds,
             model=self.classifier.session.path,
             provider=self.classifier.provider,
+            arithmetic=self.classifier.session.arithmetic,
             complete=self.complete,
             processes=self._batches.processes,
         )
@@ -198,6 +202,11 @@ class Run:
         if to_file and not self.resume and not overwrite:
             require_new(self.output)
 
+    def _check_record(self) -> None:
+        """The complete output must be of this very run."""
+        check_complete_record(self.output, self.identity or {})
+        remove_record(Path(f"{self.output}.partial"))  # a kill may have left it
+
     def _columns(self) -> Columns:
         """Those of the model, of the sources, and of faces that are followed through a video."""
         leading, kept = self.sources.columns()
@@ -258,6 +267,8 @@ class Run:
             "max_pixels": self.max_pixels,
             "top_k": self.top_k if self.ending == ".jsonl" else None,
         }
+        if session.arithmetic != "f32":
+            options["arithmetic"] = session.arithmetic
         if self.faces is not None:
             options["faces"] = self.faces._asdict() | {"smooth": self.smooth}
         if self.sources.options != SourceOptions():
@@ -294,7 +305,8 @@ def infer(
 
             - model=None: an ONNX file or a shipped model's name; None as `find_model` does.
             - spec=None: a ModelSpec for an ONNX file that contains none.
-            - provider="auto": "cpu", "cuda" or "auto".
+            - provider="auto": "cpu", "cuda", "openvino", "tensorrt" or "auto".
+            - provider_options=None: how the provider computes; a `fer_runtime.ProviderOptions`.
             - threads=None: CPU threads; None for all that this process may use.
             - batch_size=32: images per run of the session.
             - max_pixels=50_000_000: larger images are error rows.

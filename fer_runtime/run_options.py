@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypedDict
 
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.providers import ProviderOptions
     from fer_runtime.sources.table import SourceOptions
 
     class RunOptions(TypedDict, total=False):
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         reading: SourceOptions | None
         thumbnails: bool
         workers: int | None
+        provider_options: ProviderOptions | None
 
 
 class Observer(Protocol):
@@ -62,6 +64,7 @@ class RunResult(NamedTuple):
         seconds: from the first image to the last row.
         model: the ONNX file.
         provider: the provider that ran it.
+        arithmetic: what it computed in, as "f32".
         complete: the output was complete before, so nothing was run.
         processes: worker processes that took part; 0 where this one did everything.
     """
@@ -77,6 +80,7 @@ class RunResult(NamedTuple):
     seconds: float = 0.0
     model: Path = Path()
     provider: str = ""
+    arithmetic: str = ""
     complete: bool = False
     processes: int = 0
 

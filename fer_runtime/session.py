@@ -22,6 +22,7 @@ from fer_runtime.model_file import (
     refuse_other_kinds,
     settled_spec,
 )
+from fer_runtime.providers import ProviderOptions
 from fer_runtime.spec import InputSpec, ModelSpec
 
 Floats = npt.NDArray[np.float32]
@@ -55,18 +56,27 @@ class Session:
         threads: CPU threads of one call.
         provider: the provider that runs it, as "cpu" or "cuda".
         provider_reason: why, in a few words for a person.
+        provider_options: how it computes.
+        arithmetic: what it computes in, as "f32", "bf16" or "f32 without TF32".
         fixed_batch: whether batches should be padded to one size on this provider.
+        in_workers: whether each worker process may open the model for itself.
     """
 
-    def __init__(self, opened: providers.Opened, spec: ModelSpec, path: Path, threads: int) -> None:
+    def __init__(
+        self, opened: providers.Opened, spec: ModelSpec, request: providers.Request
+    ) -> None:
         self.spec = spec
-        self.path = path
-        self.threads = threads
+        self.path = request.model
+        self.threads = request.threads
+        self.provider_options = request.options
         self.provider = opened.provider
         self.provider_reason = opened.reason
         if opened.partly_on_cpu:
             self.provider_reason += "; some nodes run on the CPU"
-        self.fixed_batch = providers.PROVIDERS[opened.provider].fixed_batch
+        self.arithmetic = opened.arithmetic
+        self._entry = providers.PROVIDERS[opened.provider]
+        self.fixed_batch = self._entry.padded
+        self.in_workers = self._entry.in_workers
         self._session = opened.session
         self._process = os.getpid()
         self._reopening = ForkLock()
@@ -83,36 +93,50 @@ class Session:
         provider: str = "auto",
         threads: int | None = None,
         spec: ModelSpec | None = None,
+        provider_options: ProviderOptions | None = None,
     ) -> Session:
         """Open an ONNX file.
 
         Args:
             path: the file.
-            provider: "cpu", "cuda" (or an error), or "auto".
+            provider: a name of `fer_runtime.providers.PROVIDERS` (or an error), or "auto".
             threads: CPU threads of one call; default: the cores that this process may use.
             spec: required only where the file contains none.
+            provider_options: how the provider computes; default: `ProviderOptions()`.
 
         Raises:
-            ValueError: `threads` below 1.
+            ValueError: `threads` below 1, or an option out of range.
             ModelFileError: missing, broken, not ONNX, or contradicting its spec.
             ModelSpecError: the file contains no spec and none was given, a broken one, or another
                 than the one given.
-            ProviderError: the provider cannot run here.
+            ProviderError: the provider cannot run here, does not take one of the options, or is
+                not exact enough in the arithmetic that was asked for.
         """
         model = Path(path)
-        threads = checked_threads(threads)
-        opened = open_graph(model, provider=provider, threads=threads)
+        options = (provider_options or ProviderOptions()).checked()
+        request = providers.Request(model, checked_threads(threads), options)
+        opened = open_graph(request, provider=provider)
         refuse_detector(opened.session, model)
         settled = settled_spec(opened.session, model, spec)
         check_signature(opened.session, settled, model)
-        session = cls(opened, settled, model, threads)
+        session = cls(opened, settled, request)
         session._given = spec
+        if options.arithmetic != "f32":
+            from fer_runtime.arithmetic import check_arithmetic
+
+            exact = options._replace(arithmetic="f32")
+            check_arithmetic(session, cls.open(**session.opening | {"provider_options": exact}))
         return session
 
     @property
     def opening(self) -> dict[str, Any]:
         """The arguments of `open`, but for `threads`, that make another such session."""
-        return {"path": self.path, "provider": self.provider, "spec": self._given}
+        return {
+            "path": self.path,
+            "provider": self.provider,
+            "spec": self._given,
+            "provider_options": self.provider_options,
+        }
 
     def reopen(self, *, threads: int) -> Session:
         """The same model on the same provider with another number of threads; errors as `open`."""
@@ -163,7 +187,7 @@ class Session:
 
     def _reopen_after_fork(self) -> None:
         """Raises ProviderError where the provider does not survive a fork."""
-        if self.provider != "cpu":
+        if not self._entry.survives_fork:
             raise ProviderError(
                 f"{self.provider} cannot be used in a process that was forked after a model was "
                 "opened; start processes by spawn, or open the model in each of them."
@@ -220,37 +244,47 @@ def checked_threads(threads: int | None) -> int:
     return threads or usable_threads()
 
 
-def open_graph(model: Path, *, provider: str, threads: int) -> providers.Opened:
-    """A session of an ONNX file of any kind, on a provider that was checked, as `Session.open`.
+def open_graph(request: providers.Request, *, provider: str) -> providers.Opened:
+    """An ONNX file of any kind on a provider that was checked, as `Session.open`.
 
     Raises:
         ModelFileError: missing, broken or not ONNX.
         ProviderError: the provider cannot run here.
     """
+    model = request.model
     refuse_other_kinds(model)
 
-    def create(names: list[tuple[str, dict[str, str]]], entries: dict[str, str]) -> Any:
+    def create(chosen: providers.Chosen) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads = request.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         # Spinning threads would take the cores that decode the next batch.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        for key, value in entries.items():
+        for key, value in chosen.entries.items():
             options.add_session_config_entry(key, value)
-        return onnxruntime.InferenceSession(str(model), options, providers=names)
+        if chosen.devices:
+            options.add_provider_for_devices(chosen.devices, chosen.providers[0][1])
+            return onnxruntime.InferenceSession(str(model), options)
+        return onnxruntime.InferenceSession(str(model), options, providers=chosen.providers)
 
     try:
-        return providers.open_session(provider, create)
+        return providers.open_session(provider, create, request)
     except FerError:
         raise
     except Exception as error:
         # onnxruntime's exceptions share no base class; after the provider is settled, what is
         # left is a file that it cannot load.
-        reason = str(error).strip().splitlines()[0]
         raise ModelFileError(
-            f"{model} cannot be loaded as ONNX: {reason} (`fer-export inspect {model}` shows "
-            "what it contains.)"
+            f"{model} cannot be loaded as ONNX: {_reason(error)} (`fer-export inspect {model}` "
+            "shows what it contains.)"
         ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The line of a message that says something; OpenVINO begins with where in its code it was."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    places = ("Exception from", "Check '", "FrontEnd API")
+    return next((line for line in lines if not line.startswith(places)), lines[0])

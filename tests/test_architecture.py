@@ -32,6 +32,7 @@ EXTRAS = {
     "fer_runtime/sources/parquet.py": {"pyarrow"},
     "fer_runtime/sources/parquet_layout.py": {"pyarrow"},
     "fer_runtime/video/decoding.py": {"av"},
+    "fer_runtime/providers/openvino.py": {"openvino"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
 }
 """File -> the packages that it alone may import, inside the functions that need them."""

@@ -16,7 +16,9 @@ import typer
 
 from fer_runtime.classifier import SHIPPED
 from fer_runtime.cli.console import bound_spinning, progress_bar, run_app
+from fer_runtime.doctor import golden
 from fer_runtime.machine import processor
+from fer_runtime.session import Session
 
 if TYPE_CHECKING:
     from fer_export.precision.reduction import Reduced
@@ -78,6 +80,8 @@ def ship(
     assert int8.verification.reduced is not None
     for written in (path, int8.path):
         exporter.report_path(written).unlink()  # the verdict is in the file too
+    sessions = {each.stem: Session.open(each, provider="cpu") for each in (path, int8.path)}
+    golden.write(sessions, folder / golden.FILE.name)
     spec = read_spec(path)
     path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
     net = loaded.net()
@@ -98,7 +102,8 @@ def ship(
         epochs = list(csv.DictReader(stream))
     text = card(loaded, figures, epochs, machine)
     (folder / CARD).write_text(text, encoding="utf-8")
-    print(f"{path}, {int8.path.name}, {path.with_suffix('.json').name} and {CARD}")
+    others = (int8.path.name, path.with_suffix(".json").name, golden.FILE.name, CARD)
+    print(f"{path}, {', '.join(others)}")
     print(json.dumps(figures.shipped.summary(), indent=2))
 
 

@@ -31,6 +31,7 @@ from fer_runtime.cli.infer_options import (
     check_annotate,
     check_faces,
     face_options,
+    provider_options,
     seconds_of,
     source_options,
 )
@@ -88,6 +89,7 @@ def fer_infer(
         top_k=writing.top_k, resume=writing.resume, overwrite=writing.overwrite,
         faces=face_options(finding), smooth=seconds_of(finding.smooth),
         thumbnails=writing.gallery is not None, workers=running.workers,
+        provider_options=provider_options(running),
     )  # fmt: skip
     session = run.classifier.session
     if run.complete:

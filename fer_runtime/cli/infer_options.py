@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fer_runtime.cli.options import option
+from fer_runtime.providers.options import ARITHMETICS
 from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sinks.table import SINKS
 
 if TYPE_CHECKING:
+    from fer_runtime.providers import ProviderOptions
     from fer_runtime.sources.table import SourceOptions
 
 FACES, SOURCES = "Faces and videos", "Tables and archives"
+PROVIDERS = "Providers"
 
 
 class Group:
@@ -45,6 +48,17 @@ class ModelOptions(Group):
     workers: int | None = option(
         None, "Worker processes; 0 for none. Default: one per thread on a run so long that they "
         "pay.", min=0,
+    )  # fmt: skip
+    arithmetic: str = option(
+        "f32", "Of openvino: bf16 is faster and less exact, on a CPU that has it.",
+        choices=ARITHMETICS, panel=PROVIDERS,
+    )  # fmt: skip
+    device_id: int = option(
+        0, "Of cuda and tensorrt: the number of the GPU.", min=0, panel=PROVIDERS
+    )
+    gpu_memory_limit: int | None = option(
+        None, "Of cuda and tensorrt: MiB of GPU memory that the model may take.", min=1,
+        panel=PROVIDERS,
     )  # fmt: skip
 
 
@@ -137,6 +151,13 @@ class ReadFlags(Group):
         None, "angry,disgust,...: the names of class numbers, from 0, where labels are numbers.",
         panel=SOURCES,
     )  # fmt: skip
+
+
+def provider_options(running: ModelOptions) -> ProviderOptions:
+    """How the provider computes."""
+    from fer_runtime.providers import ProviderOptions
+
+    return ProviderOptions(running.arithmetic, running.device_id, running.gpu_memory_limit)
 
 
 def check_faces(finding: FaceFlags) -> None:

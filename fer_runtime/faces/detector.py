@@ -64,14 +64,16 @@ class FaceDetector:
         provider: str = "auto",
         threads: int | None = None,
         min_score: float = MIN_SCORE,
+        provider_options: providers.ProviderOptions | None = None,
     ) -> FaceDetector:
         """Open a detector.
 
         Args:
             path: another YuNet as an ONNX file; default: the one that comes with the package.
-            provider: "cpu", "cuda" (or an error, never a silent fallback), or "auto".
+            provider: as for `Classifier.load`.
             threads: CPU threads of one call; default: the cores that this process may use.
             min_score: report faces from this score on, 0 to 1.
+            provider_options: how the provider computes; the detector always does so in f32.
 
         Raises:
             ValueError: `min_score` outside 0 to 1, or `threads` below 1.
@@ -91,7 +93,9 @@ class FaceDetector:
                     else "Pass another file, or none for the detector that comes with the package."
                 )
             )
-        opened = open_graph(model, provider=provider, threads=threads)
+        options = (provider_options or providers.ProviderOptions()).checked()
+        request = providers.Request(model, threads, options._replace(arithmetic="f32"))
+        opened = open_graph(request, provider=provider)
         _check_signature(opened.session, model)
         return cls(opened, model, threads=threads, min_score=min_score)
 

@@ -1,21 +1,27 @@
-"""Execution providers: what onnxruntime is given, and the guarantee that it is what runs."""
+"""Providers: what runs a model, and the guarantee that it is what was asked for."""
 
 from fer_runtime.providers.cause import Cause
 from fer_runtime.providers.cuda import diagnose as diagnose_cuda
-from fer_runtime.providers.opening import Create, Opened, describe, open_session
+from fer_runtime.providers.graph import Graph
+from fer_runtime.providers.opening import Chosen, Create, Opened, open_session, why_not
+from fer_runtime.providers.options import ProviderOptions, Request
 from fer_runtime.providers.table import PROVIDERS, Provider, choices
 from fer_runtime.providers.wheels import check_wheels, installed_wheels
 
 __all__ = [
     "PROVIDERS",
     "Cause",
+    "Chosen",
     "Create",
+    "Graph",
     "Opened",
     "Provider",
+    "ProviderOptions",
+    "Request",
     "check_wheels",
     "choices",
-    "describe",
     "diagnose_cuda",
     "installed_wheels",
     "open_session",
+    "why_not",
 ]

@@ -10,27 +10,70 @@ import contextlib
 import ctypes
 import io
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
-from fer_runtime.providers import wheels
+from fer_runtime.providers import plugins, wheels
 from fer_runtime.providers.cause import Cause
+from fer_runtime.providers.options import Request
+
+NAME = "CUDAExecutionProvider"
+WHEELS = {
+    "cudart": "nvidia-cuda-runtime",
+    "cublas": "nvidia-cublas",
+    "cudnn": "nvidia-cudnn",
+    "curand": "nvidia-curand",
+    "cufft": "nvidia-cufft",
+    "nvrtc": "nvidia-cuda-nvrtc",
+    "nvJitLink": "nvidia-nvjitlink",
+}
+"""The beginning of a library's name -> NVIDIA's wheel with it, without the version of CUDA."""
+CUDA_OF = {
+    ("cufft", "11"): "12",
+    ("cufft", "12"): "13",
+    ("curand", "10"): "12",
+}
+"""(library, its own version) -> CUDA's version, where the two differ."""
 
 
 def diagnose() -> list[Cause]:
     """Why CUDA cannot run here, most basic cause first; empty where it should run."""
     import onnxruntime
 
-    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
-        installed = " and ".join(wheels.installed_wheels()) or "onnxruntime"
-        return [
-            Cause(
-                f"the installed wheel ({installed} {onnxruntime.__version__}) is built "
-                "without CUDA",
-                f"pip uninstall -y {installed}; pip install 'onnxruntime-gpu[cuda,cudnn]'",
-            )
-        ]
+    if NAME not in onnxruntime.get_available_providers():
+        causes = plugins.register(NAME)
+        if causes is None:
+            return [built_without("CUDA")]
+        return [*_diagnose_driver(), *causes]
+    if plugins.devices(NAME):  # of a plugin that was registered before, which brings its libraries
+        return _diagnose_driver()
     return [*_diagnose_driver(), *_diagnose_libraries()]
+
+
+def options(request: Request) -> Mapping[str, str]:
+    """What onnxruntime is given; TF32 off keeps fp32 parity."""
+    chosen = {
+        "use_tf32": "0",
+        "cudnn_conv_algo_search": "HEURISTIC",
+        "arena_extend_strategy": "kSameAsRequested",
+        "device_id": str(request.options.device_id),
+    }
+    if request.options.gpu_memory_limit is not None:
+        chosen["gpu_mem_limit"] = str(request.options.gpu_memory_limit * 2**20)
+    return chosen
+
+
+def built_without(what: str) -> Cause:
+    """The cause where the installed wheel lacks a provider of NVIDIA's."""
+    import onnxruntime
+
+    installed = " and ".join(wheels.installed_wheels()) or "onnxruntime"
+    return Cause(
+        f"the installed wheel ({installed} {onnxruntime.__version__}) is built without {what}",
+        f"pip uninstall -y {installed}; pip install 'onnxruntime-gpu[cuda,cudnn]'",
+    )
 
 
 def has_driver() -> bool:
@@ -43,7 +86,7 @@ def _diagnose_driver() -> list[Cause]:
     driver = _load_driver()
     if isinstance(driver, OSError):
         remedy = "it needs an NVIDIA GPU and its driver; nvidia-smi shows whether both are there"
-        return [Cause("no NVIDIA driver is installed", remedy, _loader_message(driver))]
+        return [Cause("no NVIDIA driver is installed", remedy, loader_message(driver))]
     status = driver.cuInit(0)
     count = ctypes.c_int(0)
     if status == 0:
@@ -76,18 +119,73 @@ def _diagnose_libraries() -> list[Cause]:
         ctypes.CDLL(str(folder / pattern.format("shared")))
         ctypes.CDLL(str(folder / pattern.format("cuda")))
     except OSError as error:
+        message = loader_message(error)
+        wheel = wheel_of(message)
+        alone = f"pip install {wheel} brings it, and " if wheel else ""
         return [
             Cause(
                 f"onnxruntime {onnxruntime.__version__} requires {required_cuda()}, and one of its "
                 "libraries is missing",
-                "pip install 'onnxruntime-gpu[cuda,cudnn]' brings all of them",
-                _loader_message(error),
+                f"{alone}pip install 'onnxruntime-gpu[cuda,cudnn]' brings all of them",
+                message,
             )
         ]
     return []
 
 
-def _loader_message(error: OSError) -> str:
+def wheel_of(message: str) -> str | None:
+    """The wheel with the library that a loader's message begins with; None for others.
+
+    >>> wheel_of("libcublasLt.so.12: cannot open shared object file")
+    'nvidia-cublas-cu12'
+    """
+    found = re.match(r"lib([A-Za-z]+)[^ ]*\.so\.(\d+)", message)
+    if found is None:
+        return None
+    library, version = found.groups()
+    for start, wheel in WHEELS.items():
+        if library.startswith(start):
+            if start == "cudnn":
+                return f"{wheel}-cu{required_cuda().split()[1].partition('.')[0]}"
+            # From CUDA 13 on NVIDIA's wheels are named without the version.
+            cuda = CUDA_OF.get((start, version), version)
+            return f"{wheel}-cu{cuda}" if int(cuda) < 13 else wheel
+    return None
+
+
+class Device(NamedTuple):
+    """A GPU: its name, as "NVIDIA H100", and its memory in MiB."""
+
+    name: str
+    memory: int
+
+
+def devices() -> list[Device]:
+    """The GPUs that the driver lists, in the order of `device_id`; [] without a driver."""
+    driver = _load_driver()
+    if isinstance(driver, OSError) or driver.cuInit(0) != 0:
+        return []
+    count, device = ctypes.c_int(0), ctypes.c_int(0)
+    name, memory = ctypes.create_string_buffer(256), ctypes.c_size_t(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    found = []
+    for number in range(count.value):
+        driver.cuDeviceGet(ctypes.byref(device), number)
+        driver.cuDeviceGetName(name, len(name), device)
+        driver.cuDeviceTotalMem_v2(ctypes.byref(memory), device)
+        found.append(Device(name.value.decode("utf-8", "replace"), memory.value // 2**20))
+    return found
+
+
+def driver_cuda() -> str | None:
+    """The newest CUDA that the driver can run, as "13.0"; None without a driver."""
+    driver, version = _load_driver(), ctypes.c_int(0)
+    if isinstance(driver, OSError) or driver.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return None
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def loader_message(error: OSError) -> str:
     """`libX.so.1: cannot open shared object file: No such file or directory`, without the end."""
     return str(error).removesuffix(": No such file or directory")
 

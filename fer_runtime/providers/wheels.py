@@ -41,15 +41,22 @@ def check_wheels() -> None:
 
 
 def installed_wheels() -> list[str]:
-    """Names of the installed distributions that provide the module onnxruntime.
+    """Names of the installed distributions that provide the module onnxruntime."""
+    found = {name.replace("_", "-") for name, _ in distributions()}
+    return sorted(name for name in found if name.removeprefix("onnxruntime") in _VARIANTS)
+
+
+def distributions() -> list[tuple[str, str]]:
+    """(name, version) of the installed distributions whose names begin with onnxruntime.
 
     Read from the folder listing: importlib.metadata alone would cost a tenth of a cold start.
     """
-    found = set()
+    found = []
     for folder in sys.path:
         with contextlib.suppress(OSError):
             for entry in os.scandir(folder or "."):
-                name, dash, _ = entry.name.partition("-")
-                if dash and entry.name.endswith(".dist-info") and name.startswith("onnxruntime"):
-                    found.add(name.replace("_", "-"))
-    return sorted(name for name in found if name.removeprefix("onnxruntime") in _VARIANTS)
+                if entry.name.startswith("onnxruntime") and entry.name.endswith(".dist-info"):
+                    name, dash, version = entry.name.removesuffix(".dist-info").partition("-")
+                    if dash:
+                        found.append((name, version))
+    return found

@@ -24,6 +24,7 @@ def stage_of(session: Session, faces: FaceOptions | None, **options: Any) -> Sta
     from fer_runtime.stages.faces import FacesOfPictures
 
     detector = FaceDetector.load(
-        provider=session.provider, threads=session.threads, min_score=faces.checked().min_score
-    )
+        provider=session.provider, threads=session.threads, min_score=faces.checked().min_score,
+        provider_options=session.provider_options,
+    )  # fmt: skip
     return FacesOfPictures(session, detector=detector, options=faces, **options)

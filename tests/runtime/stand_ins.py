@@ -30,6 +30,22 @@ class Driver:
         ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = self.devices
         return 0
 
+    def cuDriverGetVersion(self, pointer: Any) -> int:  # noqa: N802
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = 13000
+        return 0
+
+    def cuDeviceGet(self, pointer: Any, number: int) -> int:  # noqa: N802
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_int))[0] = number
+        return 0
+
+    def cuDeviceGetName(self, name: Any, size: int, device: Any) -> int:  # noqa: N802
+        name.value = f"GPU {device.value}".encode()
+        return 0
+
+    def cuDeviceTotalMem_v2(self, pointer: Any, device: Any) -> int:  # noqa: N802
+        ctypes.cast(pointer, ctypes.POINTER(ctypes.c_size_t))[0] = 16 * 2**30
+        return 0
+
 
 class FakeSession:
     """Replaces InferenceSession: only reports where it runs."""
@@ -47,9 +63,13 @@ class Create:
     def __init__(self, *answers: FakeSession | Exception) -> None:
         self.answers = list(answers)
         self.calls: list[tuple[list[str], dict[str, str]]] = []
+        self.options: list[dict[str, str]] = []
+        self.devices: list[Any] = []
 
-    def __call__(self, names: list[tuple[str, dict[str, str]]], entries: dict[str, str]) -> Any:
-        self.calls.append(([name for name, _ in names], entries))
+    def __call__(self, chosen: providers.Chosen) -> Any:
+        self.calls.append(([name for name, _ in chosen.providers], chosen.entries))
+        self.options.append(chosen.providers[0][1])
+        self.devices.append(chosen.devices)
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer

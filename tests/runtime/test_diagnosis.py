@@ -157,27 +157,51 @@ def test_the_diagnosis_prints_nothing(
     assert capfd.readouterr() == ("", "")
 
 
-# --- describe --------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("message", "wheel"),
+    [
+        ("libcublasLt.so.12: cannot open shared object file", "nvidia-cublas-cu12"),
+        ("libcublas.so.13: cannot open shared object file", "nvidia-cublas"),
+        ("libcudnn_adv.so.9: cannot open shared object file", "nvidia-cudnn-cu13"),
+        ("libcufft.so.11: cannot open shared object file", "nvidia-cufft-cu12"),
+        ("libcurand.so.10: cannot open shared object file", "nvidia-curand-cu12"),
+        ("libstdc++.so.6: version `GLIBCXX_3.4.32' not found", None),
+        ("/usr/lib/libcudart.so.13: file too short", None),
+    ],
+)
+def test_the_wheel_of_a_missing_library(
+    monkeypatch: pytest.MonkeyPatch, message: str, wheel: str | None
+) -> None:
+    monkeypatch.setattr(cuda, "required_cuda", lambda: "CUDA 13.0 and cuDNN 9")
+    assert cuda.wheel_of(message) == wheel
 
 
-def test_describe_reports_what_runs_and_why_not(pretend: Pretend) -> None:
-    pretend(Driver(devices=0))
-    found = providers.describe()
-    assert found["wheels"] == ["onnxruntime-gpu"]
-    assert found["onnxruntime"] == onnxruntime.__version__
-    assert found["compiled_in"] == [CUDA, CPU]
-    assert found["cpu"] == "runs"
-    assert "finds no device" in found["cuda"]
-    pretend(Driver())
-    assert providers.describe()["cuda"] == "runs"
+def test_devices_are_read_from_the_driver(pretend: Pretend) -> None:
+    pretend(Driver(devices=2))
+    assert cuda.devices() == [cuda.Device("GPU 0", 16384), cuda.Device("GPU 1", 16384)]
+    assert cuda.driver_cuda() == "13.0"
+    pretend(driver=None)
+    assert (cuda.devices(), cuda.driver_cuda()) == ([], None)
 
 
-def test_describe_survives_two_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_not_survives_two_wheels(monkeypatch: pytest.MonkeyPatch) -> None:
     both = ["onnxruntime", "onnxruntime-gpu"]
     monkeypatch.setattr(wheels, "installed_wheels", lambda: both)
-    found = providers.describe()
-    assert found["wheels"] == both
-    assert "both installed" in found["error"]
+    for name in ("cpu", "cuda", "tensorrt"):
+        (cause,) = providers.why_not(providers.PROVIDERS[name])
+        assert "both installed" in cause.what
+
+
+def test_tensorrt_lists_what_cuda_lacks_too(
+    pretend: Pretend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(None, {"nvinfer": "libnvinfer.so.10: cannot open shared object file"})
+    available = ["TensorrtExecutionProvider", CUDA, CPU]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    first, second = providers.PROVIDERS["tensorrt"].diagnose()
+    assert first.what == "no NVIDIA driver is installed"
+    assert second.what == "TensorRT's library is missing"
+    assert "libnvinfer.so.10" in second.detail
 
 
 def test_required_versions_are_those_of_the_build(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,10 @@ def test_cpu_runs_here_as_requested(tiny_model: Path, capfd: pytest.CaptureFixtu
 @pytest.mark.gpu
 def test_cuda_runs_as_asked(tiny_model: Path) -> None:
     session = Session.open(tiny_model, provider="cuda")
-    assert (session.provider, session.provider_reason) == ("cuda", "CUDA, as requested")
+    assert (session.provider, session.provider_reason) == (
+        "cuda",
+        "CUDA in f32 without TF32, as requested",
+    )
 
 
 @pytest.mark.parametrize("name", ["gpu", "CUDA", "", "CPUExecutionProvider", "rocm"])
@@ -85,7 +89,7 @@ def test_cuda_is_opened_alone_and_without_a_fallback(pretend: Pretend) -> None:
     create = Create(FakeSession(CUDA))
     opened = providers.open_session("cuda", create)
     assert create.calls == [([CUDA], {NO_FALLBACK: "1"})]
-    assert (opened.provider, opened.reason) == ("cuda", "CUDA, as requested")
+    assert (opened.provider, opened.reason) == ("cuda", "CUDA in f32 without TF32, as requested")
     assert not opened.partly_on_cpu
 
 
@@ -146,7 +150,7 @@ def test_auto_takes_cuda_where_it_runs(pretend: Pretend) -> None:
     pretend(Driver())
     opened = providers.open_session("auto", Create(FakeSession(CUDA)))
     assert opened.provider == "cuda"
-    assert opened.reason.startswith("CUDA, because")
+    assert opened.reason.startswith("CUDA in f32 without TF32, because")
 
 
 def test_auto_takes_the_cpu_where_a_cause_stands_against_cuda(pretend: Pretend) -> None:
@@ -167,3 +171,68 @@ def test_auto_takes_the_cpu_where_cuda_fails_at_the_last_moment(pretend: Pretend
     assert "out of memory" in opened.reason
     assert "asked for" not in opened.reason, "CUDA was not requested"
     assert create.calls[-1] == ([CPU], {})
+
+
+# --- options ---------------------------------------------------------------------------------
+
+
+def test_options_reach_onnxruntime(pretend: Pretend) -> None:
+    pretend(Driver(devices=2))
+    create = Create(FakeSession(CUDA))
+    options = providers.ProviderOptions(device_id=1, gpu_memory_limit=512)
+    opened = providers.open_session("cuda", create, providers.Request(options=options))
+    given = create.options[0]
+    assert (given["device_id"], given["gpu_mem_limit"]) == ("1", "536870912")
+    assert given["use_tf32"] == "0"
+    assert opened.arithmetic == "f32 without TF32"
+
+
+@pytest.mark.parametrize(
+    ("provider", "options", "words"),
+    [
+        ("cpu", {"device_id": 1}, "--device-id (or device_id) is not an option of cpu"),
+        ("cuda", {"arithmetic": "bf16"}, "one of openvino: pass --provider openvino"),
+        ("openvino", {"gpu_memory_limit": 9}, "one of cuda and tensorrt: pass --provider cuda"),
+    ],
+)
+def test_an_option_that_is_not_taken_is_an_error(
+    pretend: Pretend, provider: str, options: dict[str, Any], words: str
+) -> None:
+    pretend(Driver())
+    request = providers.Request(options=providers.ProviderOptions(**options))
+    with pytest.raises(ProviderError, match=re.escape(words)):
+        providers.open_session(provider, Create(), request)
+
+
+def test_auto_never_ignores_an_option(pretend: Pretend) -> None:
+    """With CUDA it is taken; where auto would use the CPU, it is an error."""
+    request = providers.Request(options=providers.ProviderOptions(device_id=1))
+    pretend(Driver(devices=2))
+    assert providers.open_session("auto", Create(FakeSession(CUDA)), request).provider == "cuda"
+    pretend(driver=None)
+    with pytest.raises(ProviderError, match="device_id"):
+        providers.open_session("auto", Create(FakeSession(CPU)), request)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"arithmetic": "fp8"}, "arithmetic='fp8'; allowed: f32, bf16"),
+        ({"device_id": -1}, "device_id=-1; it must be at least 0"),
+        ({"gpu_memory_limit": 0}, "gpu_memory_limit=0; it must be at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(
+    tiny_model: Path, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        Session.open(tiny_model, provider_options=providers.ProviderOptions(**options))
+
+
+def test_the_table_says_what_each_provider_is() -> None:
+    """`--provider` lists it; each names what runs it, and automatic ones come from one kind."""
+    assert providers.choices() == ("auto", "cpu", "cuda", "tensorrt", "openvino")
+    for name, entry in providers.PROVIDERS.items():
+        assert bool(entry.onnxruntime_name) != (entry.runtime is not None), name
+        assert entry.takes <= set(providers.ProviderOptions._fields), name
+    assert [name for name, entry in providers.PROVIDERS.items() if entry.automatic] == ["cuda"]

@@ -182,20 +182,18 @@ def _decades(histogram: Sequence[int]) -> dict[str, int]:
 
 
 def _environment(page: Page) -> None:
-    from fer_runtime import machine
-    from fer_runtime.cli import doctor
+    from fer_runtime import __version__, machine
+    from fer_runtime.doctor.installation import package_versions
 
     page.heading("Environment")
-    found = doctor.report()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    versions = {**found["packages"], "onnxruntime": found["providers"]["onnxruntime"]}
     page.table(
         [
             ["date", now],
-            ["fer-runtime", found["fer-runtime"]],
+            ["fer-runtime", __version__],
             ["python", platform.python_version()],
-            ["system", found["platform"]],
-            ["processor", f"{machine.processor()}, {found['cores']} cores usable"],
-            *([name, str(version)] for name, version in versions.items() if version),
+            ["system", platform.platform()],
+            ["processor", f"{machine.processor()}, {machine.usable_threads()} cores usable"],
+            *([name, version] for name, version in package_versions().items() if version),
         ]
     )
