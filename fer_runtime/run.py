@@ -87,8 +87,7 @@ class Run:
         self.sources = sources
         self.output = os.fspath(output)
         self.faces = _face_options(faces)
-        self.on_error, self.resume = on_error, resume
-        self.top_k, self.smooth = top_k, smooth
+        self.on_error, self.resume, self.top_k, self.smooth = on_error, resume, top_k, smooth
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
         kind = sink_of(self.ending)
         self._check(overwrite)
