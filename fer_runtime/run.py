@@ -89,8 +89,8 @@ class Run:
         self.faces = _face_options(faces)
         self.on_error, self.resume, self.top_k, self.smooth = on_error, resume, top_k, smooth
         self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
-        kind = sink_of(self.ending)
         self._check(overwrite)
+        kind = sink_of(self.ending)
         self._counts, self._sample = Counts(), Sample()
         self.finished = Finished()
         self.complete = resume and _is_complete(self.output)
@@ -104,8 +104,7 @@ class Run:
         self.classifier = Classifier(
             session, batch_size=batch_size, threads=threads or usable_threads()
         )
-        self.max_pixels = max_pixels
-        self.columns = self._columns()
+        self.max_pixels, self.columns = max_pixels, self._columns()
         self.pipeline = self._pipeline(thumbnails)
         self._repeated: int | None = None
         self._batches = RunBatches(

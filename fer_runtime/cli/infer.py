@@ -35,6 +35,7 @@ from fer_runtime.cli.infer_options import (
     seconds_of,
     source_options,
 )
+from fer_runtime.cli.infer_tuning import speed_options, tune
 from fer_runtime.cli.infer_words import last_line, photograph_hint
 from fer_runtime.cli.options import expand
 from fer_runtime.errors import DataError
@@ -84,14 +85,15 @@ def fer_infer(
         _sources(sources, writing.shard, source_options(reading, finding.every)),
         writing.output or "-",
         model=running.model, spec=ModelSpec.read(spec) if spec else None,
-        provider=running.provider, threads=running.threads, batch_size=running.batch_size,
-        max_pixels=running.max_pixels, on_error=writing.on_error, ending=_ending(writing),
-        top_k=writing.top_k, resume=writing.resume, overwrite=writing.overwrite,
-        faces=face_options(finding), smooth=seconds_of(finding.smooth),
-        thumbnails=writing.gallery is not None, workers=running.workers,
-        provider_options=provider_options(running),
+        provider=running.provider, max_pixels=running.max_pixels, on_error=writing.on_error,
+        ending=_ending(writing), top_k=writing.top_k, resume=writing.resume,
+        overwrite=writing.overwrite, faces=face_options(finding), smooth=seconds_of(finding.smooth),
+        thumbnails=writing.gallery is not None, provider_options=provider_options(running),
+        **speed_options(running, faces=finding.faces),
     )  # fmt: skip
     session = run.classifier.session
+    if running.tune:
+        tune(run, running)
     if run.complete:
         _end_complete(run)
     say(f"model {session.path} on {session.provider_reason}")

@@ -12,6 +12,7 @@ from fer_runtime.cli.options import option
 from fer_runtime.providers.options import ARITHMETICS
 from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sinks.table import SINKS
+from fer_runtime.tuning.settings import LARGEST
 
 if TYPE_CHECKING:
     from fer_runtime.providers import ProviderOptions
@@ -40,7 +41,9 @@ class ModelOptions(Group):
     provider: str = option(
         "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
     )
-    batch_size: int = option(32, "Images per run of the session.", min=1, max=4096)
+    batch_size: int | None = option(
+        None, "Images per run of the session; default: 32.", min=1, max=LARGEST
+    )
     max_pixels: int = option(
         50_000_000, "Larger images are error rows, and are not decoded.", min=1
     )
@@ -49,6 +52,11 @@ class ModelOptions(Group):
         None, "Worker processes; 0 for none. Default: one per thread on a run so long that they "
         "pay.", min=0,
     )  # fmt: skip
+    tune: bool = option(
+        False, "Find the fastest batch size, threads and workers with these images, in under half "
+        "a minute; later runs of this model here use them.", "--tune",
+    )  # fmt: skip
+    no_tuned: bool = option(False, "Use the defaults, whatever --tune found.", "--no-tuned")
     arithmetic: str = option(
         "f32", "Of openvino: bf16 is faster and less exact, on a CPU that has it.",
         choices=ARITHMETICS, panel=PROVIDERS,

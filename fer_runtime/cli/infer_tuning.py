@@ -1,0 +1,90 @@
+"""`fer-infer --tune`, and the use of what it found."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import typer
+
+from fer_runtime.cli.console import say
+from fer_runtime.errors import DataError
+from fer_runtime.tuning.settings import BATCH_SIZE, Settings
+
+if TYPE_CHECKING:
+    from fer_runtime.cli.infer_options import ModelOptions
+    from fer_runtime.pipeline import Pipeline
+    from fer_runtime.run import Run
+
+IMAGES = 4096
+"""Images that are tried with; more would not fit the time."""
+SPEED = ("batch_size", "threads", "workers")
+
+
+def speed_options(running: ModelOptions, *, faces: bool) -> dict[str, Any]:
+    """Batch size, threads and workers of a run: as given, else as tuned, else the defaults."""
+    given = {name: getattr(running, name) for name in SPEED}
+    if running.tune:
+        if any(value is not None for value in given.values()):
+            raise typer.BadParameter(
+                "it looks for --batch-size, --threads and --workers; omit them.",
+                param_hint="--tune",
+            )
+    elif not running.no_tuned and None in given.values():
+        found = _kept(running, faces=faces)
+        if found is not None and found != Settings.default():
+            tuned = {"batch_size": found.batch_size, "threads": found.threads}
+            tuned |= {} if found.workers else {"workers": 0}
+            used = {name: value for name, value in tuned.items() if given[name] is None}
+            if used:
+                say(f"tuned: {found}; --no-tuned for the defaults")
+            given |= used
+    return {**given, "batch_size": given["batch_size"] or BATCH_SIZE}
+
+
+def _kept(running: ModelOptions, *, faces: bool) -> Settings | None:
+    from fer_runtime.classifier import find_model
+    from fer_runtime.errors import ModelFileError
+    from fer_runtime.tuning import kept
+
+    try:
+        return kept.find(find_model(running.model), running.provider, faces=faces)
+    except ModelFileError:  # the run says so
+        return None
+
+
+def tune(run: Run, running: ModelOptions) -> NoReturn:
+    """Find the fastest settings with the images of a run, keep them, and end."""
+    from fer_runtime.tuning import kept
+    from fer_runtime.tuning.search import search
+    from fer_runtime.tuning.trials import Trials
+
+    items = list(islice(run.sources, IMAGES))
+    if not items:
+        raise DataError(f"{', '.join(run.sources.sources)}: no image files there to tune with.")
+    session = run.classifier.session
+    say(f"model {session.path} on {session.provider_reason}")
+    faces = run.faces is not None
+
+    def pipeline_of(settings: Settings) -> Pipeline:
+        from fer_runtime.pipeline import Pipeline
+
+        return Pipeline(
+            session, threads=settings.threads, batch_size=settings.batch_size, faces=run.faces,
+            columns=run.columns, max_pixels=run.max_pixels,
+        )  # fmt: skip
+
+    sizes = (32, 128, 512, 1024, 2048, 4096) if session.fixed_batch else (8, 16, 64, 128, 256)
+    default = Settings.default()
+    with Trials(pipeline_of, items) as trials:
+        found = search(
+            trials.rate, default, sizes[:3] if faces else sizes,
+            processes=session.in_workers and default.threads > 1, say=say,
+        )  # fmt: skip
+    for settings, rate in sorted(found.rates.items(), key=lambda each: -each[1]):
+        print(f"{rate:>10,.0f} images/s  {settings}")
+    clear = f"{found.gain:.2f} times the defaults" if found.gain > 1 else "the defaults"
+    print(f"best: {found.best} ({clear})")
+    file = kept.keep(found.best, session.path, running.provider, faces=faces)
+    say(f"kept in {file}" if file else "it could not be kept: no folder of the user can be written")
+    raise typer.Exit

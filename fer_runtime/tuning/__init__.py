@@ -1,0 +1,1 @@
+"""`fer-infer --tune`: the fastest settings for a machine and a model, measured and kept."""
