@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from fer_runtime import images
 from fer_runtime.errors import FerError, ImageError, ModelFileError
@@ -160,13 +164,17 @@ class Classifier:
         Raises:
             ImageError: an image that cannot be read or decoded.
         """
+        pixels = self._pixels(image)
+        return Prediction.of(self.spec.labels, self.session.run(pixels[None]).probabilities[0])
+
+    def _pixels(self, image: images.Source) -> images.Pixels:
+        """(C, H, W) uint8 as the model takes it; raises ImageError that names a file."""
         try:
-            pixels = images.load(image, self.spec.input)
+            return images.load(image, self.spec.input)
         except ImageError as error:
             if isinstance(image, str | os.PathLike):
                 raise ImageError(f"{os.fspath(image)}: {error}") from None
             raise
-        return Prediction.of(self.spec.labels, self.session.run(pixels[None]).probabilities[0])
 
     def predict_batch(self, many: Iterable[images.Source]) -> list[Prediction]:
         """Classify images of any kind and number -> one Prediction each, in order.
@@ -215,6 +223,25 @@ class Classifier:
                 self._pool = running.pool()
             pool = self._pool
         yield from running.rows_of(pool, many)
+
+    def features(self, many: Iterable[images.Source]) -> npt.NDArray[np.float32]:
+        """Images of any kind -> (N, D) float32: what the model's last layer takes, one row each.
+
+        Close features say that pictures look alike to the model, and nothing else.
+
+        Raises:
+            ModelFileError: the file has no output `features`; `fer-export onnx best.pt --features`
+                makes one that has.
+            ImageError: naming the first image that cannot be read.
+        """
+        found: list[npt.NDArray[np.float32]] = []
+        sources = iter(many)
+        while batch := [self._pixels(image) for image in islice(sources, self.batch_size)]:
+            found.append(self.session.features(np.stack(batch)))
+        if not found:  # a graph may not take an empty batch
+            blank = np.zeros((1, *self.spec.input.shape), np.uint8)
+            return self.session.features(blank)[:0]
+        return np.concatenate(found)
 
     def predict_faces(
         self, image: images.Source, *, options: FaceOptions | None = None

@@ -160,6 +160,20 @@ class Session:
             probabilities = softmax(logits, self.spec.temperature)
         return Outputs(logits, probabilities)
 
+    def features(self, pixels: npt.NDArray[np.uint8]) -> Floats:
+        """(N, C, H, W) uint8 pixels -> (N, D) float32, the output `features` of the graph.
+
+        Raises:
+            ModelFileError: the graph has no such output.
+        """
+        if "features" not in self._outputs:
+            raise ModelFileError(
+                f"{self.path} has no output `features`, only {', '.join(self._outputs)}; "
+                "`fer-export onnx best.pt --features` makes a file that has it."
+            )
+        found: Floats = self.run_named(pixels)["features"]
+        return found
+
     def run_named(self, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
         """(N, C, H, W) uint8 pixels -> every output of the graph as it is, by name."""
         if self._process != os.getpid():

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from fer_export.formats.table import FORMATS, Format
-from fer_export.options import ComparisonOptions, DescriptionOptions, ExportOptions, VerifyOptions
+from fer_export.options import DescriptionOptions, ExportOptions, FormatOptions, VerifyOptions
 from fer_runtime.cli.console import (
     EXIT_HELP,
     VersionFlag,
@@ -67,7 +67,7 @@ def _options(version: VersionFlag = False) -> None:
 
 def _add_format(name: str, chosen: Format) -> None:
     """The command of one format; it takes precisions and settings that the format has."""
-    takes = ExportOptions if len(chosen.precisions) > 1 else ComparisonOptions
+    takes = ExportOptions if len(chosen.precisions) > 1 else FormatOptions
 
     def command(
         checkpoint: CheckpointPath,
@@ -92,7 +92,7 @@ def _add_all(formats: Mapping[str, Format]) -> None:
 
     def command(
         checkpoint: CheckpointPath,
-        options: ComparisonOptions,
+        options: FormatOptions,
         settings: Any,
         described: DescriptionOptions,
         show: ShowOptions,
@@ -218,7 +218,7 @@ def main() -> None:
 def _export(
     checkpoint: Path,
     targets: Mapping[str, Path | None],
-    options: ComparisonOptions,
+    options: FormatOptions,
     settings: Mapping[str, Any],
     described: DescriptionOptions,
     show: ShowOptions,

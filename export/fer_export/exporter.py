@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_export import parity, preprocessing
+from fer_export.features import with_features
 from fer_export.formats.table import Format, format_named
 from fer_export.loading import ModelDescription, load
 from fer_export.options import ExportOptions
@@ -87,6 +88,8 @@ def export(
     say(preprocessing.describe(spec.input))
     batches = list(inputs.all_batches(spec.input, options.images))
     deployable = loaded.deployable()
+    if options.features:
+        deployable = with_features(deployable)
     with WorkFolder(target) as folder:
         draft = folder / f"model{chosen.ending}"
         say(f"converting to {format_name}")

@@ -81,7 +81,19 @@ class VerifyOptions(ComparisonOptions):
 
 
 @dataclass(frozen=True)
-class ExportOptions(VerifyOptions):
+class FormatOptions(ComparisonOptions):
+    """What an artefact of any format may have; `features` is a third output."""
+
+    features: bool = option(
+        False,
+        "Add an output `features`, (N, D) float32: what the last linear layer takes, for "
+        "neighbours, clusters, or a model of your own on top.",
+        "--features",
+    )
+
+
+@dataclass(frozen=True)
+class ExportOptions(VerifyOptions, FormatOptions):
     """How an artefact is made and compared.
 
     Attributes:

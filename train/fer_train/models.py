@@ -45,12 +45,15 @@ class Deployable(nn.Module):
         spec: labels, mean, std and temperature.
     """
 
+    outputs: tuple[str, ...] = ("logits", "probabilities")
+    """Their names in an exported file."""
     mean: torch.Tensor
     std: torch.Tensor
 
     def __init__(self, net: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
         self.net = net
+        self.spec = spec
         self.labels = spec.labels
         self.temperature = spec.temperature
         per_channel = (1, spec.input.channels, 1, 1)

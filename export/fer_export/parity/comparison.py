@@ -17,6 +17,7 @@ from fer_export.parity.limits import LEAST_SCALE, TOLERANCE
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+FEATURES = "features"
 _ROUNDING = 1e-6  # of a probability in float32, beyond what its logits explain
 
 
@@ -61,6 +62,8 @@ class ParityReport:
             next from there to 1e-8 and so on, the last above 1.
         changed: the images whose top-1 differs.
         failures: what is wrong; empty where it passed.
+        max_feature_difference: of any feature, in standard deviations of the reference's features;
+            None where they are not an output.
     """
 
     images: int
@@ -77,6 +80,7 @@ class ParityReport:
     histogram: tuple[int, ...]
     changed: tuple[ChangedLabel, ...]
     failures: tuple[str, ...]
+    max_feature_difference: float | None = None
 
     def __bool__(self) -> bool:
         return self.images > 0 and not self.failures
@@ -101,6 +105,8 @@ def compare(
     min_agreement: float = 1.0,
 ) -> ParityReport:
     """Compare a candidate's `logits` and `probabilities`, (N, K) float32, with a reference's.
+
+    `features`, (N, D) float32, are compared too where both have them.
 
     A changed top-1 fails only where the reference's margin exceeds twice the tolerance; below it,
     rounding may decide.
@@ -129,6 +135,8 @@ def compare(
     agreement = 1 - len(changed) / len(names)
     allowed = np.inf if tolerance is None else tolerance * scale
     failures += _value_failures(difference, probability, scale, tolerance)
+    feature_difference, feature_failures = _features(batches, tolerance)
+    failures += feature_failures
     margin = 0.0 if tolerance is None else 2 * allowed
     failures += _decision_failures(changed, agreement, margin, min_agreement)
     return _report(
@@ -143,6 +151,7 @@ def compare(
         agreement=agreement,
         histogram=_histogram(difference, scale),
         changed=tuple(changed),
+        max_feature_difference=feature_difference,
     )  # fmt: skip
 
 
@@ -184,7 +193,9 @@ def _structure_failures(batches: Sequence[Batch], classes: int) -> list[str]:
                 failures.append(f"{where}: {name} is {actual.dtype} instead of {expected.dtype}")
             if actual.shape != expected.shape:
                 failures.append(f"{where}: {name} is {actual.shape} instead of {expected.shape}")
-            elif actual.shape != (len(batch.names), classes):
+            elif name == FEATURES and (actual.ndim != 2 or len(actual) != len(batch.names)):
+                failures.append(f"{where}: {name} is {actual.shape}, not (images, D)")
+            elif name != FEATURES and actual.shape != (len(batch.names), classes):
                 failures.append(f"{where}: {name} is {actual.shape}, not (images, {classes})")
             for side, array in (("reference", expected), ("candidate", actual)):
                 if not np.isfinite(array).all():
@@ -217,6 +228,28 @@ def _value_failures(
             f"{tolerance * scale + _ROUNDING:.2g}"
         )
     return failures
+
+
+def _features(batches: Sequence[Batch], tolerance: float | None) -> tuple[float | None, list[str]]:
+    """The largest difference of features, in their own standard deviations, and failures."""
+    if FEATURES not in batches[0].reference:
+        return None, []
+    reference, candidate = (
+        _concatenate(batches, side, FEATURES) for side in ("reference", "candidate")
+    )
+    scale = float(reference.std())
+    if scale < LEAST_SCALE:
+        return None, [
+            f"nothing to compare: the reference's features hardly vary (standard deviation "
+            f"{scale:.2g})"
+        ]
+    difference = float(np.abs(reference - candidate).max()) / scale
+    if tolerance is not None and difference > tolerance:
+        return difference, [
+            f"features differ by up to {difference:.2g} of their standard deviation; allowed is "
+            f"{tolerance:.2g}"
+        ]
+    return difference, []
 
 
 def _histogram(difference: npt.NDArray[Any], scale: float) -> tuple[int, ...]:

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from fer_export import parity
+from fer_export.features import with_features
 from fer_export.formats.table import format_of
 from fer_export.inspection import read_spec
 from fer_export.loading import ModelDescription, load
@@ -61,6 +64,9 @@ def verify(
         failures.append("the verdict inside the artefact is about another file")
     precision = precision_of(artefact, chosen.precisions)
     deployable = loaded.deployable()
+    blank = np.zeros((2, *loaded.spec.input.shape), np.uint8)
+    if "features" in chosen.runner(artefact)(blank):
+        deployable = with_features(deployable)
     batches = list(inputs.all_batches(loaded.spec.input, wanted.images))
     checker = ParityChecker(deployable, loaded.spec, batches, wanted, say)
     verification = checker.check(chosen, artefact, precision, provider=provider)

@@ -39,6 +39,8 @@ def parity_table(verification: Verification, title: str) -> RenderableType:
     if report.tolerance is not None:
         table.add_row("images within tolerance", f"{report.pass_rate:.2%}", "")
     table.add_row("probabilities differ by", f"{report.max_probability_difference:.3g}", "")
+    if report.max_feature_difference is not None:
+        table.add_row("features differ by", f"{report.max_feature_difference:.3g} of their σ", "")
     table.add_row("same top-1", f"{report.agreement:.2%}", "")
     parts: list[RenderableType] = [table]
     if verification.reduced is not None:
