@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import providers
+from fer_runtime.binding import BoundSession
 from fer_runtime.errors import FerError, ModelFileError, ProviderError
 from fer_runtime.fork_lock import ForkLock
 from fer_runtime.machine import usable_threads
@@ -58,7 +59,6 @@ class Session:
         provider_reason: why, in a few words for a person.
         provider_options: how it computes.
         arithmetic: what it computes in, as "f32", "bf16" or "f32 without TF32".
-        fixed_batch: whether batches should be padded to one size on this provider.
         in_workers: whether each worker process may open the model for itself.
     """
 
@@ -75,7 +75,6 @@ class Session:
             self.provider_reason += "; some nodes run on the CPU"
         self.arithmetic = opened.arithmetic
         self._entry = providers.PROVIDERS[opened.provider]
-        self.fixed_batch = self._entry.padded
         self.in_workers = self._entry.in_workers
         self._session = opened.session
         self._process = os.getpid()
@@ -84,6 +83,12 @@ class Session:
         self._outputs = [output.name for output in opened.session.get_outputs()]
         batch = opened.session.get_inputs()[0].shape[0]
         self._fixed_batch = batch if isinstance(batch, int) else None
+        self._bound: BoundSession | None = None
+        if self._entry.device:
+            self._bound = BoundSession(
+                opened.session, device=self._entry.device, device_id=request.options.device_id,
+                graphs=request.options.cuda_graphs,
+            )  # fmt: skip
 
     @classmethod
     def open(
@@ -179,7 +184,9 @@ class Session:
         if self._process != os.getpid():
             self._reopen_after_fork()
         tensor = feed(pixels, self.spec.input)
-        if self._fixed_batch is None:
+        if self._bound is not None:
+            results = self._bound.run(tensor)
+        elif self._fixed_batch is None:
             results = self._session.run(None, {self.spec.input.name: tensor})
         else:
             results = self._run_fixed(tensor, self._fixed_batch)

@@ -68,6 +68,10 @@ class ModelOptions(Group):
         None, "Of cuda and tensorrt: MiB of GPU memory that the model may take.", min=1,
         panel=PROVIDERS,
     )  # fmt: skip
+    cuda_graphs: bool = option(
+        False, "Of cuda: capture each batch size as a graph, which helps small batches.",
+        "--cuda-graphs", panel=PROVIDERS,
+    )  # fmt: skip
 
 
 @dataclass(init=False, eq=False, repr=False)
@@ -165,7 +169,9 @@ def provider_options(running: ModelOptions) -> ProviderOptions:
     """How the provider computes."""
     from fer_runtime.providers import ProviderOptions
 
-    return ProviderOptions(running.arithmetic, running.device_id, running.gpu_memory_limit)
+    return ProviderOptions(
+        running.arithmetic, running.device_id, running.gpu_memory_limit, running.cuda_graphs
+    )
 
 
 def check_faces(finding: FaceFlags) -> None:

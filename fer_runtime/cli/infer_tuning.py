@@ -74,7 +74,7 @@ def tune(run: Run, running: ModelOptions) -> NoReturn:
             columns=run.columns, max_pixels=run.max_pixels,
         )  # fmt: skip
 
-    sizes = (32, 128, 512, 1024, 2048, 4096) if session.fixed_batch else (8, 16, 64, 128, 256)
+    sizes = (32, 128, 512, 1024, 2048, 4096) if not session.in_workers else (8, 16, 64, 128, 256)
     default = Settings.default()
     with Trials(pipeline_of, items) as trials:
         found = search(

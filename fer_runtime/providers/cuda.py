@@ -59,6 +59,7 @@ def options(request: Request) -> Mapping[str, str]:
         "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
         "device_id": str(request.options.device_id),
+        "enable_cuda_graph": str(int(request.options.cuda_graphs)),
     }
     if request.options.gpu_memory_limit is not None:
         chosen["gpu_mem_limit"] = str(request.options.gpu_memory_limit * 2**20)

@@ -16,11 +16,13 @@ class ProviderOptions(NamedTuple):
             only on a CPU with such instructions, after it was compared with f32.
         device_id: the number of the GPU, as nvidia-smi counts them.
         gpu_memory_limit: MiB of GPU memory that the model may take; None for no limit.
+        cuda_graphs: capture each batch size as a CUDA graph, which saves launching kernels.
     """
 
     arithmetic: str = "f32"
     device_id: int = 0
     gpu_memory_limit: int | None = None
+    cuda_graphs: bool = False
 
     def checked(self) -> ProviderOptions:
         """Itself; raises ValueError for a value out of range."""

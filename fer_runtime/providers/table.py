@@ -30,8 +30,10 @@ class Provider(NamedTuple):
         is_expected: whether this machine seems made for it, so that `auto` explains not using it.
         automatic: whether `auto` tries it; several are tried in the order of the table.
         arithmetic: what it computes in, where that is not f32 as the file says.
-        padded: whether batches are padded to one size, because each size costs a new plan.
-        in_workers: whether each worker process may open the model for itself.
+        device: where onnxruntime's IO binding puts buffers, for memory that is not this process's;
+            batches are padded to a few sizes there, because each size costs a new plan.
+        in_workers: whether each worker process opens the model for itself; otherwise this process
+            runs it for all of them.
         survives_fork: whether it can be opened in a process that was forked after it was used.
     """
 
@@ -46,7 +48,7 @@ class Provider(NamedTuple):
     is_expected: Callable[[], bool] = lambda: True
     automatic: bool = False
     arithmetic: str = ""
-    padded: bool = False
+    device: str = ""
     in_workers: bool = False
     survives_fork: bool = False
 
@@ -57,12 +59,12 @@ PROVIDERS: dict[str, Provider] = {
         "CUDA",
         "CUDAExecutionProvider",
         options=cuda.options,
-        takes=frozenset({"device_id", "gpu_memory_limit"}),
+        takes=frozenset({"device_id", "gpu_memory_limit", "cuda_graphs"}),
         diagnose=cuda.diagnose,
         is_expected=cuda.has_driver,
         automatic=True,
         arithmetic="f32 without TF32",
-        padded=True,
+        device="cuda",
     ),
     "tensorrt": Provider(
         "TensorRT (experimental)",
@@ -72,7 +74,7 @@ PROVIDERS: dict[str, Provider] = {
         takes=frozenset({"device_id", "gpu_memory_limit"}),
         diagnose=tensorrt.diagnose,
         is_expected=cuda.has_driver,
-        padded=True,
+        device="cuda",
     ),
     "openvino": Provider(
         "OpenVINO",

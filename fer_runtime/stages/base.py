@@ -76,11 +76,9 @@ class Stage(ABC):
         return row_of(item, self.columns, probabilities, error, best)
 
     def infer(self, buffer: images.Pixels, filled: int) -> npt.NDArray[np.float32]:
-        """(filled, K); padded to the whole batch where each size costs the provider a new plan."""
+        """(filled, K) the probabilities of the first `filled` images."""
         if not filled:
             return np.empty((0, len(self.session.spec.labels)), np.float32)
-        if self.session.fixed_batch:
-            return self.session.run(buffer).probabilities[:filled]
         return self.session.run(buffer[:filled]).probabilities
 
     def buffer(self) -> images.Pixels:

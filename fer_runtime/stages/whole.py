@@ -62,7 +62,7 @@ class WholeImages(Stage):
         Raises:
             DataError: a pack of other pixels than the model requires.
         """
-        if not isinstance(batch[0].content, tuple) or self.session.fixed_batch or self.thumbnails:
+        if not isinstance(batch[0].content, tuple) or self.thumbnails:
             return None
         from fer_runtime.packed.reader import run_of
 

@@ -16,6 +16,7 @@ from PIL import Image
 from fer_runtime import images, pipeline
 from fer_runtime.errors import ImageError
 from fer_runtime.pipeline import BATCHES_IN_FLIGHT, Pipeline, Row
+from fer_runtime.providers.table import PROVIDERS, Provider
 from fer_runtime.session import Session
 from fer_runtime.sources import Item
 
@@ -293,22 +294,16 @@ def test_images_over_the_callers_pixel_limit_are_error_rows(
     assert ["limit of 100 pixels" in (row.error or "") for row in rows] == [True, True]
 
 
-def test_on_cuda_the_last_batch_is_padded_and_cut(
-    tiny_session: Session, items: list[Item], monkeypatch: pytest.MonkeyPatch
+def test_on_bound_buffers_the_last_batch_is_padded_and_cut(
+    tiny_model: Path, tiny_session: Session, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = []
-    run = tiny_session.run
-
-    def record(pixels: Pixels) -> object:
-        sizes.append(len(pixels))
-        return run(pixels)
-
+    entry = Provider("bound CPU", "CPUExecutionProvider", device="cpu", in_workers=True)
+    monkeypatch.setitem(PROVIDERS, "bound", entry)
+    session = Session.open(tiny_model, provider="bound", threads=1)
     expected = plain_loop(tiny_session, items)
-    monkeypatch.setattr(tiny_session, "fixed_batch", True)
-    monkeypatch.setattr(tiny_session, "run", record)
-    batches = list(Pipeline(tiny_session, threads=2, batch_size=8).run(items))
+    batches = list(Pipeline(session, threads=2, batch_size=8).run(items))
+    assert [len(batch) for batch in batches] == [8, 8, 7]
     assert_equal([row for batch in batches for row in batch], expected)
-    assert sizes == [8, 8, 8]
 
 
 @pytest.mark.parametrize(("threads", "batch_size"), [(1, 0), (0, 1), (1, -1), (-1, 1)])

@@ -35,7 +35,7 @@ SINKS[".md"] = MarkdownSink
 PROVIDER = """
 from fer_runtime.providers.table import PROVIDERS, Provider
 
-PROVIDERS["padded"] = Provider("CPUExecutionProvider", "padded CPU", fixed_batch=True)
+PROVIDERS["padded"] = Provider("padded CPU", "CPUExecutionProvider", device="cpu")
 """
 
 
@@ -87,7 +87,7 @@ def test_a_provider(stack: Path, tiny_model: Path) -> None:
     done = fer_infer(SOURCE + PROVIDER, *common, "padded")
     assert done.returncode == 0, done.stderr
     assert done.stdout == expected.stdout and len(done.stdout.splitlines()) == 6
-    assert "padded CPU, as requested" in done.stderr
+    assert "padded CPU in f32, as requested" in done.stderr
     assert "padded" in help_of(PROVIDER)
     unknown = fer_infer(SOURCE, *common, "padded")
     assert unknown.returncode == 2 and "auto" in unknown.stderr
