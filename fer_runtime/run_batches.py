@@ -71,7 +71,7 @@ class RunBatches:
         follow = TRACK in self.pipeline.stage.columns.leading
         if self.live:
             batches: Iterator[Rows] = self.pipeline.run(items, max_wait=MAX_WAIT)
-        elif self.workers == 0 or not self.pipeline.stage.session.in_workers:
+        elif self.workers == 0:
             batches = self.pipeline.run(items)
         else:
             batches = self._maybe_on_workers(items, only_written and not follow, here)

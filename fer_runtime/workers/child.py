@@ -7,8 +7,8 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Callable, Sequence
+from typing import Any, BinaryIO, cast
 
 from fer_runtime.items import Item
 from fer_runtime.rows import Row, before_error
@@ -16,7 +16,9 @@ from fer_runtime.session import Session
 from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.sinks.table import sink_of
 from fer_runtime.stages.choice import stage_of
+from fer_runtime.workers.lent import LentSession
 from fer_runtime.workers.messages import (
+    Classify,
     Done,
     Failed,
     Job,
@@ -28,6 +30,8 @@ from fer_runtime.workers.messages import (
     unpacked_items,
 )
 from fer_runtime.workers.shared import Contents
+
+Messages = queue.SimpleQueue[Any]
 
 
 def main() -> None:
@@ -43,42 +47,61 @@ def main() -> None:
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Open the model and answer tasks until the parent closes its end."""
+    tasks: Messages = queue.SimpleQueue()
+    answers: Messages = queue.SimpleQueue()
+
+    def ask(message: Classify) -> Any:
+        send(outgoing, message)
+        answer = answers.get()
+        if answer is None:
+            raise OSError("the parent has gone")
+        return answer
+
     try:
-        work = Work(receive(incoming))
+        work = Work(receive(incoming), ask)
     except Exception as error:
         send(outgoing, sendable(error))
         return
     send(outgoing, Ready())
-    tasks: queue.SimpleQueue[Any] = queue.SimpleQueue()
     # On a thread, so that the parent can always send: both would wait if both were sending.
-    threading.Thread(target=_read, args=(incoming, tasks), daemon=True).start()
+    threading.Thread(target=_read, args=(incoming, tasks, answers), daemon=True).start()
     while (task := tasks.get()) is not None:
         send(outgoing, work.answer(task))
 
 
-def _read(incoming: BinaryIO, tasks: queue.SimpleQueue[Any]) -> None:
+def _read(incoming: BinaryIO, tasks: Messages, answers: Messages) -> None:
+    """Sort what comes: tasks, which are lists, and answers to what was asked."""
     try:
         while True:
-            tasks.put(receive(incoming))
+            message = receive(incoming)
+            (tasks if isinstance(message, list) else answers).put(message)
     except (EOFError, OSError):
         tasks.put(None)
+        answers.put(None)
 
 
 class Work:
-    """A stage with its own session, and what its rows are turned into.
+    """A stage with a session, and what its rows are turned into.
+
+    Args:
+        job: what this worker is for.
+        ask: asks the parent, where it runs the session.
 
     Raises:
         Exception: what opening the model raises.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, ask: Callable[[Classify], Any]) -> None:
         self.job = job
-        session = Session.open(**job.opening, threads=1)
+        self.contents = Contents(job.memory) if job.memory else None
+        if job.lent is None:
+            session = Session.open(**job.opening, threads=1)
+        else:
+            session = cast("Session", LentSession(job.lent, ask, self.contents))
         self.stage = stage_of(
             session, job.faces, batch_size=job.batch_size, max_pixels=job.max_pixels,
             columns=job.columns, thumbnails=job.thumbnails,
         )  # fmt: skip
-        self.contents = Contents(job.memory) if job.memory else None
         self.encode = None
         if job.output:
             ending, top_k = job.output

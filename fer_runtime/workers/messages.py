@@ -7,6 +7,9 @@ import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from fer_runtime.items import Item
 from fer_runtime.row_batch import RowBatch, row_of
 from fer_runtime.rows import Row
@@ -14,6 +17,7 @@ from fer_runtime.rows import Row
 if TYPE_CHECKING:
     from fer_runtime.columns import Columns
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.spec import ModelSpec
     from fer_runtime.workers.shared import Handle
 
 LENGTH = struct.Struct("<Q")
@@ -34,6 +38,8 @@ class Job(NamedTuple):
         output: (ending, top_k) of the format that rows are encoded in; None where rows are sent.
         stop_at_error: whether the first row with an error ends the run.
         memory: the shared memory for the contents of images; None where none could be made.
+        lent: the spec of the session that the parent runs for all workers, on a GPU; None where
+            each opens the model for itself.
     """
 
     opening: dict[str, Any]
@@ -45,12 +51,29 @@ class Job(NamedTuple):
     output: tuple[str, int] | None = None
     stop_at_error: bool = False
     memory: Handle | None = None
+    lent: ModelSpec | None = None
+
+    def pixels(self) -> int:
+        """Bytes of a batch of pixels for a session that is lent."""
+        return self.batch_size * int(np.prod(self.lent.input.shape)) if self.lent else 0
 
 
 class Failed(NamedTuple):
     """An error in a worker, as the parent raises it."""
 
     error: BaseException
+
+
+class Classify(NamedTuple):
+    """A worker asks its parent to run the session; the answer is `Outputs`, or `Failed`.
+
+    Attributes:
+        shape: of the pixels, which are in shared memory.
+        pixels: themselves, where they do not fit there.
+    """
+
+    shape: tuple[int, ...]
+    pixels: npt.NDArray[np.uint8] | None = None
 
 
 class Ready(NamedTuple):

@@ -12,8 +12,17 @@ from typing import Any, NamedTuple
 
 from fer_runtime.errors import FerError, WorkerError
 from fer_runtime.items import Item
+from fer_runtime.session import Session
 from fer_runtime.sinks.encoded import Rows
-from fer_runtime.workers.messages import Done, Failed, Job, packed_items, unpacked_rows
+from fer_runtime.workers.lent import lend
+from fer_runtime.workers.messages import (
+    Classify,
+    Done,
+    Failed,
+    Job,
+    packed_items,
+    unpacked_rows,
+)
 from fer_runtime.workers.process import WorkerProcess
 from fer_runtime.workers.shared import SLOTS, SharedMemory
 
@@ -67,10 +76,12 @@ class WorkerPool:
     Args:
         job: what the workers are started with.
         count: how many.
+        session: what this process runs for all of them, where the job says that it is lent.
     """
 
-    def __init__(self, job: Job, count: int) -> None:
+    def __init__(self, job: Job, count: int, session: Session | None = None) -> None:
         self.job, self.count, self.process = job, count, os.getpid()
+        self.session = session
         self.failure: BaseException | None = None
         self._waiting: deque[Unit] = deque()
         self._processes: list[WorkerProcess] = []
@@ -155,7 +166,7 @@ class WorkerPool:
         """One process from its start to its end; how it ended where it never was ready."""
         sent: deque[Unit] = deque()
         with contextlib.ExitStack() as stack:
-            memory = _shared_memory()
+            memory = _shared_memory(self.job.pixels())
             if memory is not None:
                 stack.callback(memory.close)
             handle = memory.handle if memory is not None else None
@@ -209,7 +220,9 @@ class WorkerPool:
                 number += 1
             if not sent:
                 return
-            answer = process.receive()
+            while isinstance(answer := process.receive(), Classify):
+                assert self.session is not None
+                process.send(lend(self.session, answer, memory))
             unit = sent[0]
             if isinstance(answer, Failed):
                 unit.task.fail(answer.error)
@@ -264,9 +277,9 @@ def _poisonous(batch: Sequence[Item], how: str) -> WorkerError:
     )
 
 
-def _shared_memory() -> SharedMemory | None:
+def _shared_memory(pixels: int) -> SharedMemory | None:
     """None where the system gives none: everything goes through the pipe then."""
     try:
-        return SharedMemory()
+        return SharedMemory(pixels)
     except OSError:
         return None

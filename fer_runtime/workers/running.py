@@ -45,10 +45,11 @@ class Running:
     ) -> None:
         self.pipeline, self.count = pipeline, count
         self.processes = 0
-        stage = pipeline.stage
+        stage, session = pipeline.stage, pipeline.stage.session
         self.job = Job(
-            stage.session.opening, stage.batch_size, stage.max_pixels, pipeline.faces,
+            session.opening, stage.batch_size, stage.max_pixels, pipeline.faces,
             stage.columns, stage.thumbnails, output, stop_at_error,
+            lent=None if session.in_workers else session.spec,
         )  # fmt: skip
 
     def run(self, given: Batches, here: Callable[[], bool] = lambda: False) -> Iterator[Rows]:
@@ -82,15 +83,19 @@ class Running:
 
     def pool(self) -> WorkerPool:
         """Worker processes, of which one at least is ready; raises WorkerError."""
-        from fer_runtime.workers.pool import WorkerPool
-
-        pool = WorkerPool(self.job, self.count or self.pipeline.threads)
+        pool = self._start()
         try:
             pool.wait_ready()
         except BaseException:
             pool.close()
             raise
         return pool
+
+    def _start(self) -> WorkerPool:
+        from fer_runtime.workers.pool import WorkerPool
+
+        count = self.count or self.pipeline.threads
+        return WorkerPool(self.job, count, self.pipeline.stage.session)
 
     def _as_it_pays(self, batches: Lookahead, here: Callable[[], bool]) -> Iterator[Rows]:
         """In this process, and on workers from when they are ready, if there is enough work."""
@@ -101,9 +106,7 @@ class Running:
         def should_move() -> bool:
             nonlocal pool
             if pool is None and plan.pays(done, batches):
-                from fer_runtime.workers.pool import WorkerPool
-
-                pool = WorkerPool(self.job, self.pipeline.threads)
+                pool = self._start()
             return pool is not None and pool.ready and not here()
 
         try:

@@ -6,6 +6,7 @@ pipe each byte would be copied four times.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import secrets
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fer_runtime.items import Item
 
@@ -44,12 +46,15 @@ class Handle(NamedTuple):
 class SharedMemory:
     """Memory of `SLOTS` parts of `SLOT_BYTES`; it is gone when both processes have ended.
 
+    Args:
+        pixels: bytes of one more part, for the pixels that a worker hands to this process.
+
     Raises:
         OSError: there is not enough memory or disk.
     """
 
-    def __init__(self) -> None:
-        size = SLOTS * SLOT_BYTES
+    def __init__(self, pixels: int = 0) -> None:
+        size = SLOTS * SLOT_BYTES + pixels
         if sys.platform == "win32":
             name = f"fer-{os.getpid()}-{secrets.token_hex(8)}"
             self._map = mmap.mmap(-1, size, tagname=name)
@@ -75,6 +80,11 @@ class SharedMemory:
                 placed[-1].append(item)
         return placed
 
+    def pixels(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+        """A view of the pixels that the worker has put there."""
+        size = int(np.prod(shape))
+        return np.frombuffer(self._map, np.uint8, size, SLOTS * SLOT_BYTES).reshape(shape)
+
     def _copy(self, content: Any, offset: int, size: int) -> Any:
         """Put bytes or an array at an offset."""
         if isinstance(content, bytes):
@@ -88,7 +98,8 @@ class SharedMemory:
         """Give the memory back here; a worker keeps it until it ends."""
         if self.handle.descriptor >= 0:
             os.close(self.handle.descriptor)
-        self._map.close()
+        with contextlib.suppress(BufferError):  # a view that an error still holds; it goes with it
+            self._map.close()
 
 
 class Contents:
@@ -99,6 +110,15 @@ class Contents:
             self._map = mmap.mmap(-1, handle.size, tagname=handle.name)
         else:
             self._map = mmap.mmap(handle.descriptor, handle.size)
+
+    def put_pixels(self, pixels: npt.NDArray[np.uint8]) -> bool:
+        """Hand pixels to the parent; false where they do not fit."""
+        start = SLOTS * SLOT_BYTES
+        if start + pixels.nbytes > len(self._map):
+            return False
+        there = np.frombuffer(self._map, np.uint8, pixels.size, start)
+        there.reshape(pixels.shape)[...] = pixels
+        return True
 
     def found(self, item: Item) -> Item:
         """An item with its content: a copy of bytes, a view of an array."""

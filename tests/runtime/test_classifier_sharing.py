@@ -17,6 +17,7 @@ import pytest
 
 from fer_runtime import Classifier, Prediction
 from fer_runtime.errors import ModelFileError, ProviderError
+from fer_runtime.providers import PROVIDERS
 from fer_runtime.session import Session
 
 Pixels = npt.NDArray[np.uint8]
@@ -66,6 +67,7 @@ def test_it_works_in_processes_although_it_was_used_here(
 def test_a_gpu_does_not_survive_a_fork(tiny_model: Path, faces: Pixels) -> None:
     session = Session.open(tiny_model, threads=1)
     session.provider, session._process = "cuda", os.getpid() + 1
+    session._entry = PROVIDERS["cuda"]
     with pytest.raises(ProviderError, match="cuda cannot be used in a process that was forked"):
         session.run(faces[:1])
 
