@@ -146,6 +146,7 @@ def test_the_public_names_are_these() -> None:
         "Pipeline",
         "Prediction",
         "ProviderError",
+        "ProviderOptions",
         "Row",
         "RunResult",
         "Session",

@@ -86,8 +86,9 @@ def test_its_spec_and_card_lie_beside_it() -> None:
 def test_it_is_small_and_stands_alone() -> None:
     files = {path.name: path.stat().st_size for path in SHIPPED.parent.iterdir()}
     assert set(files) == {
-        "compact_cnn.onnx", "compact_cnn.int8.onnx", "compact_cnn.json", "MODEL_CARD.md",
-        "face_detection_yunet_2026may.onnx", "FACE_DETECTOR.md", "LICENSE-yunet.txt",
+        "compact_cnn.onnx", "compact_cnn.int8.onnx", "compact_cnn.json", "golden.json",
+        "MODEL_CARD.md", "face_detection_yunet_2026may.onnx", "FACE_DETECTOR.md",
+        "LICENSE-yunet.txt",
     }  # fmt: skip
     assert files["compact_cnn.int8.onnx"] <= 0.3 * files["compact_cnn.onnx"]
     assert sum(files.values()) <= 4e6

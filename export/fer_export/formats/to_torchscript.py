@@ -28,11 +28,15 @@ from fer_train.models import Deployable
 def convert(deployable: Deployable, spec: ModelSpec, path: Path) -> None:
     """Trace and freeze the wrapper in evaluation mode, and save it with its spec."""
     example = torch.zeros((2, *spec.input.shape), dtype=torch.uint8)
-    with _expected_warnings(), torch.inference_mode():
-        traced = torch.jit.trace(deployable.eval(), example, check_trace=False)
-        _save(torch.jit.freeze(traced), spec, path)
+    _save(traced(deployable, example), spec, path)
     # Loading replaces aliases of operators (swapaxes); from here on the file repeats itself.
     embed(path, spec)
+
+
+def traced(module: torch.nn.Module, example: torch.Tensor) -> Any:
+    """A module in evaluation mode as a frozen program."""
+    with _expected_warnings(), torch.inference_mode():
+        return torch.jit.freeze(torch.jit.trace(module.eval(), example, check_trace=False))
 
 
 def embed(path: Path, spec: ModelSpec) -> None:
