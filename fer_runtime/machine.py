@@ -56,3 +56,28 @@ def cgroup_cores() -> int | None:
         except (OSError, ValueError):
             continue
     return None
+
+
+def available_memory() -> int | None:
+    """Bytes that this process could still take: the system's, and its cgroup's; None if unknown."""
+    found = []
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        if match := re.search(r"^MemAvailable:\s+(\d+) kB$", text, re.MULTILINE):
+            found.append(int(match.group(1)) * 1024)
+    except OSError:
+        return None
+    for names in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            most, used = (Path(name).read_text().strip() for name in names)
+            if most != "max":
+                found.append(max(0, int(most) - int(used)))
+        except (OSError, ValueError):
+            continue
+    return min(found, default=None)

@@ -16,6 +16,11 @@ FIRST_LOOK = 0.25
 LOOKED_AHEAD = 50_000
 """Items that may be read ahead to see whether there is enough work; only names are kept of them."""
 
+WORKER_BYTES = 64 * 1024 * 1024
+"""What a worker takes beside its model (`python -m fer_bench.cores` measures it)."""
+MODEL_TIMES = 8
+"""A model in memory, with what computing it takes, against its file."""
+
 Batches = Iterator[list[Item] | Exception]
 
 
@@ -97,3 +102,15 @@ def images_needed(done: int, wall: float, cpu: float, cores: int) -> float:
     gain = wall / done - cpu / done / cores
     # Below a fiftieth the difference is noise, and there is little to gain.
     return START_SECONDS / gain if gain > 0.02 * wall / done else math.inf
+
+
+def affordable(count: int, model_bytes: int, available: int | None) -> int:
+    """How many workers may start where nobody said a number: in half of the memory that is free.
+
+    >>> affordable(16, 2_700_000, 1 << 30), affordable(16, 2_700_000, None)
+    (6, 16)
+    """
+    if available is None:
+        return count
+    each = WORKER_BYTES + MODEL_TIMES * model_bytes
+    return max(1, min(count, available // 2 // each))

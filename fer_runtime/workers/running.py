@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from fer_runtime.items import Item, named
+from fer_runtime.machine import available_memory
 from fer_runtime.pipeline import BYTES_IN_FLIGHT, Pipeline
 from fer_runtime.sinks.encoded import Encoded
 from fer_runtime.workers.messages import Job
-from fer_runtime.workers.plan import Batches, Lookahead, Plan
+from fer_runtime.workers.plan import Batches, Lookahead, Plan, affordable
 
 if TYPE_CHECKING:
     from fer_runtime.images import Source
@@ -94,8 +95,12 @@ class Running:
     def _start(self) -> WorkerPool:
         from fer_runtime.workers.pool import WorkerPool
 
-        count = self.count or self.pipeline.threads
-        return WorkerPool(self.job, count, self.pipeline.stage.session)
+        session = self.pipeline.stage.session
+        count = self.count
+        if count is None:
+            size = session.path.stat().st_size if session.path.exists() else 0
+            count = affordable(self.pipeline.threads, size, available_memory())
+        return WorkerPool(self.job, count, session)
 
     def _as_it_pays(self, batches: Lookahead, here: Callable[[], bool]) -> Iterator[Rows]:
         """In this process, and on workers from when they are ready, if there is enough work."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fer_runtime import machine as module
-from fer_runtime.machine import processor, usable_threads
+from fer_runtime.machine import available_memory, cpu_features, processor, usable_threads
 
 
 @pytest.fixture
@@ -68,3 +68,41 @@ def test_processor_by_name_or_architecture(monkeypatch: pytest.MonkeyPatch) -> N
     assert processor() == "A Fine CPU 9000"
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "Hardware : none\n")
     assert processor() == platform.machine()
+
+
+MEMORY = "MemTotal: 9000 kB\nMemAvailable:    1000 kB\n"
+MAX, CURRENT = "/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"
+V1 = "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"/proc/meminfo": "nothing"}, None),
+        ({"/proc/meminfo": MEMORY}, 1_024_000),
+        ({"/proc/meminfo": MEMORY, MAX: "max\n", CURRENT: "5\n"}, 1_024_000),
+        ({"/proc/meminfo": MEMORY, MAX: "3000\n", CURRENT: "1000\n"}, 2000),
+        ({"/proc/meminfo": MEMORY, MAX: "3000\n", CURRENT: "4000\n"}, 0),
+        ({"/proc/meminfo": MEMORY, V1[0]: "9000\n", V1[1]: "1000\n"}, 8000),
+        ({"/proc/meminfo": MEMORY, MAX: "garbage", CURRENT: "1"}, 1_024_000),
+    ],
+)
+def test_free_memory_is_the_systems_or_the_cgroups(
+    machine: Any, files: dict[str, str], expected: int | None
+) -> None:
+    machine(2, files)
+    assert available_memory() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_vnni\n", ["avx2", "avx512f", "avx512_vnni"]),
+        ("Features : fp asimddp i8mm\n", ["asimddp", "i8mm"]),
+        ("nothing", []),
+    ],
+)
+def test_instructions_that_matter_are_listed(machine: Any, text: str, expected: list[str]) -> None:
+    machine(2, {"/proc/cpuinfo": text})
+    assert cpu_features() == expected

@@ -143,3 +143,19 @@ def test_contents_go_through_shared_memory() -> None:
     with pytest.raises(ValueError, match="read-only"):
         found[1].content[0, 0, 0] = 1  # type: ignore[index]
     memory.close()
+
+
+@pytest.mark.parametrize(
+    ("count", "model", "available", "expected"),
+    [
+        (8, 0, 2 * 8 * plan.WORKER_BYTES, 8),
+        (8, 0, 2 * 8 * plan.WORKER_BYTES - 1, 7),
+        (8, plan.WORKER_BYTES // plan.MODEL_TIMES, 2 * 8 * plan.WORKER_BYTES, 4),
+        (8, 0, 0, 1),
+        (8, 0, None, 8),
+    ],
+)
+def test_workers_fit_into_half_of_the_free_memory(
+    count: int, model: int, available: int | None, expected: int
+) -> None:
+    assert plan.affordable(count, model, available) == expected
