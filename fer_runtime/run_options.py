@@ -42,6 +42,11 @@ if TYPE_CHECKING:
         provider_options: ProviderOptions | None
 
 
+BATCH_SIZE = 32
+"""Images per run of the session, where nothing else is said or tuned."""
+LARGEST_BATCH = 4096
+
+
 class Observer(Protocol):
     """Watches the rows of a run as they are written."""
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import providers
-from fer_runtime.binding import BoundSession
 from fer_runtime.errors import FerError, ModelFileError, ProviderError
 from fer_runtime.fork_lock import ForkLock
 from fer_runtime.machine import usable_threads
@@ -25,6 +24,9 @@ from fer_runtime.model_file import (
 )
 from fer_runtime.providers import ProviderOptions
 from fer_runtime.spec import InputSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from fer_runtime.binding import BoundSession
 
 Floats = npt.NDArray[np.float32]
 
@@ -85,6 +87,8 @@ class Session:
         self._fixed_batch = batch if isinstance(batch, int) else None
         self._bound: BoundSession | None = None
         if self._entry.device:
+            from fer_runtime.binding import BoundSession
+
             self._bound = BoundSession(
                 opened.session, device=self._entry.device, device_id=request.options.device_id,
                 graphs=request.options.cuda_graphs,

@@ -10,6 +10,10 @@ VARIABLE = "FER_CACHE"
 """Names the folder of all that fer-runtime keeps for this user; empty for none."""
 
 
+TUNED = "tuned.json"
+"""The file there of what `--tune` found."""
+
+
 def user_folder() -> Path | None:
     """The folder of what fer-runtime keeps for this user; None where nothing is kept."""
     given = os.environ.get(VARIABLE)

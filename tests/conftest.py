@@ -5,6 +5,7 @@ Fixtures that train or export import what they need when a test asks for them.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,12 @@ import pytest
 from fer_bench import artefacts
 from fer_bench.gpu import skip_without_cuda
 from fer_runtime.spec import InputSpec, ModelSpec
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_users_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is kept for the user is kept for the tests alone, in this process and its children."""
+    os.environ["FER_CACHE"] = str(tmp_path_factory.mktemp("user"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,6 @@ def skip_without_cuda(items: Iterable[pytest.Item]) -> None:
         return
     from fer_runtime import providers
 
-    causes = providers.diagnose_cuda()
+    causes = providers.PROVIDERS["cuda"].diagnose()
     for item in marked if causes else ():
         item.add_marker(pytest.mark.skip(reason=f"no CUDA: {'; '.join(map(str, causes))}"))

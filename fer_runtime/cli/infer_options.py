@@ -12,7 +12,6 @@ from fer_runtime.cli.options import option
 from fer_runtime.providers.options import ARITHMETICS
 from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sinks.table import SINKS
-from fer_runtime.tuning.settings import LARGEST
 
 if TYPE_CHECKING:
     from fer_runtime.providers import ProviderOptions
@@ -42,7 +41,7 @@ class ModelOptions(Group):
         "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
     )
     batch_size: int | None = option(
-        None, "Images per run of the session; default: 32.", min=1, max=LARGEST
+        None, "Images per run of the session; default: 32.", min=1, max=4096
     )
     max_pixels: int = option(
         50_000_000, "Larger images are error rows, and are not decoded.", min=1

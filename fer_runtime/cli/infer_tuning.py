@@ -9,12 +9,13 @@ import typer
 
 from fer_runtime.cli.console import say
 from fer_runtime.errors import DataError
-from fer_runtime.tuning.settings import BATCH_SIZE, Settings
+from fer_runtime.user_cache import TUNED, user_folder
 
 if TYPE_CHECKING:
     from fer_runtime.cli.infer_options import ModelOptions
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.run import Run
+    from fer_runtime.tuning.settings import Settings
 
 IMAGES = 4096
 """Images that are tried with; more would not fit the time."""
@@ -32,31 +33,40 @@ def speed_options(running: ModelOptions, *, faces: bool) -> dict[str, Any]:
             )
     elif not running.no_tuned and None in given.values():
         found = _kept(running, faces=faces)
-        if found is not None and found != Settings.default():
+        if found is not None:
             tuned = {"batch_size": found.batch_size, "threads": found.threads}
             tuned |= {} if found.workers else {"workers": 0}
             used = {name: value for name, value in tuned.items() if given[name] is None}
             if used:
                 say(f"tuned: {found}; --no-tuned for the defaults")
             given |= used
+    from fer_runtime.run_options import BATCH_SIZE  # loads numpy, which has its place in a start
+
     return {**given, "batch_size": given["batch_size"] or BATCH_SIZE}
 
 
 def _kept(running: ModelOptions, *, faces: bool) -> Settings | None:
+    """What was tuned, if that differs from the defaults."""
+    folder = user_folder()
+    if folder is None or not (folder / TUNED).is_file():  # most runs end here
+        return None
     from fer_runtime.classifier import find_model
     from fer_runtime.errors import ModelFileError
     from fer_runtime.tuning import kept
+    from fer_runtime.tuning.settings import Settings
 
     try:
-        return kept.find(find_model(running.model), running.provider, faces=faces)
+        found = kept.find(find_model(running.model), running.provider, faces=faces)
     except ModelFileError:  # the run says so
         return None
+    return None if found == Settings.default() else found
 
 
 def tune(run: Run, running: ModelOptions) -> NoReturn:
     """Find the fastest settings with the images of a run, keep them, and end."""
     from fer_runtime.tuning import kept
     from fer_runtime.tuning.search import search
+    from fer_runtime.tuning.settings import Settings
     from fer_runtime.tuning.trials import Trials
 
     items = list(islice(run.sources, IMAGES))

@@ -1,8 +1,6 @@
 """Providers: what runs a model, and the guarantee that it is what was asked for."""
 
 from fer_runtime.providers.cause import Cause
-from fer_runtime.providers.cuda import diagnose as diagnose_cuda
-from fer_runtime.providers.graph import Graph
 from fer_runtime.providers.opening import Chosen, Create, Opened, open_session, why_not
 from fer_runtime.providers.options import ProviderOptions, Request
 from fer_runtime.providers.table import PROVIDERS, Provider, choices
@@ -13,14 +11,12 @@ __all__ = [
     "Cause",
     "Chosen",
     "Create",
-    "Graph",
     "Opened",
     "Provider",
     "ProviderOptions",
     "Request",
     "check_wheels",
     "choices",
-    "diagnose_cuda",
     "installed_wheels",
     "open_session",
     "why_not",

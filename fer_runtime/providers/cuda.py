@@ -15,11 +15,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from fer_runtime.providers import plugins, wheels
+from fer_runtime.providers import wheels
 from fer_runtime.providers.cause import Cause
 from fer_runtime.providers.options import Request
 
 NAME = "CUDAExecutionProvider"
+PREFIX = "onnxruntime_ep_"
+"""Of the names of plugin wheels."""
 WHEELS = {
     "cudart": "nvidia-cuda-runtime",
     "cublas": "nvidia-cublas",
@@ -43,10 +45,16 @@ def diagnose() -> list[Cause]:
     import onnxruntime
 
     if NAME not in onnxruntime.get_available_providers():
+        if not any(name.startswith(PREFIX) for name, _ in wheels.distributions()):
+            return [built_without("CUDA")]
+        from fer_runtime.providers import plugins
+
         causes = plugins.register(NAME)
         if causes is None:
             return [built_without("CUDA")]
         return [*_diagnose_driver(), *causes]
+    from fer_runtime.providers import plugins
+
     if plugins.devices(NAME):  # of a plugin that was registered before, which brings its libraries
         return _diagnose_driver()
     return [*_diagnose_driver(), *_diagnose_libraries()]

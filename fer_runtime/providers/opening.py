@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fer_runtime.errors import ProviderError
-from fer_runtime.providers import plugins, wheels
+from fer_runtime.providers import wheels
 from fer_runtime.providers.cause import Cause
 from fer_runtime.providers.options import Request
 from fer_runtime.providers.table import FALLBACK, PROVIDERS, Provider, choices
@@ -133,7 +133,7 @@ def _open_alone(
     arithmetic = entry.arithmetic or request.options.arithmetic
     reason = reason.replace(entry.title, f"{entry.title} in {arithmetic}", 1)
     if entry.runtime is not None:
-        return Opened(entry.runtime(request), provider, reason, arithmetic)
+        return Opened(entry.open(request), provider, reason, arithmetic)
     try:
         session = _create(create, provider, request, {_NO_FALLBACK: "1"})
         partly_on_cpu, first = False, None
@@ -155,7 +155,11 @@ def _create(
 
     entry = PROVIDERS[provider]
     name, options = entry.onnxruntime_name, dict(entry.options(request))
-    devices = plugins.devices(name) if provider != FALLBACK else []
+    devices = []
+    if provider != FALLBACK:
+        from fer_runtime.providers import plugins
+
+        devices = plugins.devices(name)
     named = [(name, options), *((each, dict[str, str]()) for each in entry.beside)]
     chosen = Chosen(named, dict(entries or {}), _numbered(devices, request, provider))
     # Provider libraries log through the process-wide logger; the exception says what matters.

@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 from fer_runtime.providers import wheels
 from fer_runtime.providers.cause import Cause
-
-PREFIX = "onnxruntime_ep_"
+from fer_runtime.providers.cuda import PREFIX
 
 
 class Plugin(NamedTuple):

@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 
 from fer_runtime.machine import processor, usable_threads
 from fer_runtime.tuning.settings import Settings
-from fer_runtime.user_cache import user_folder
+from fer_runtime.user_cache import TUNED, user_folder
 
-NAME = "tuned.json"
 SCHEMA_VERSION = 1
 
 
 def find(model: Path, provider: str, *, faces: bool) -> Settings | None:
     """What was found for this model, provider and machine; None where nothing was."""
     file = _file()
-    if file is None or not file.is_file():  # most runs end here, and hash no model
+    if file is None:
         return None
     try:
         return Settings.of(_read(file).get(_key(model, provider, faces=faces)))
@@ -34,7 +34,7 @@ def keep(settings: Settings, model: Path, provider: str, *, faces: bool) -> Path
         return None
     entries = _read(file) | {_key(model, provider, faces=faces): settings._asdict()}
     text = json.dumps({"schema_version": SCHEMA_VERSION, "settings": entries}, indent=2)
-    partial = file.with_name(f"{NAME}.{os.getpid()}")
+    partial = file.with_name(f"{TUNED}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text + "\n", encoding="utf-8")
@@ -48,7 +48,7 @@ def keep(settings: Settings, model: Path, provider: str, *, faces: bool) -> Path
 
 def _file() -> Path | None:
     folder = user_folder()
-    return folder / NAME if folder else None
+    return folder / TUNED if folder else None
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -62,9 +62,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _key(model: Path, provider: str, *, faces: bool) -> str:
     """What settings depend on: another of these, and they are not found."""
-    from fer_runtime.hashing import file_sha256
     from fer_runtime.providers.wheels import distributions
 
+    # Not SHA-256: loading OpenSSL takes longer than all of this, and a wrong hit only costs speed.
+    content = f"{zlib.crc32(model.read_bytes()):08x}"
     libraries = "+".join(sorted("-".join(each) for each in distributions()))
-    parts = (file_sha256(model)[:16], provider, processor(), usable_threads(), libraries)
+    parts = (content, provider, processor(), usable_threads(), libraries)
     return "|".join(map(str, (*parts, "faces" if faces else "whole images")))

@@ -5,10 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from fer_runtime.machine import usable_threads
-
-BATCH_SIZE = 32
-"""Where nothing was tuned."""
-LARGEST = 4096
+from fer_runtime.run_options import BATCH_SIZE, LARGEST_BATCH
 
 
 class Settings(NamedTuple):
@@ -45,7 +42,7 @@ class Settings(NamedTuple):
             type(found.batch_size) is int
             and type(found.threads) is int
             and type(found.workers) is bool
-            and 1 <= found.batch_size <= LARGEST
+            and 1 <= found.batch_size <= LARGEST_BATCH
             and found.threads >= 1
         )
         return found if good else None

@@ -41,7 +41,7 @@ def test_it_measures_everything_on_the_cpu(
 
 
 def test_without_cuda_it_says_what_is_missing(dataset: Path, tmp_path: Path) -> None:
-    if not providers.diagnose_cuda():
+    if not providers.PROVIDERS["cuda"].diagnose():
         pytest.skip("needs a machine without CUDA, and this one has it")
     done = CliRunner().invoke(on_gpu.app, [str(dataset), "-o", str(tmp_path / "x.json")])
     assert isinstance(done.exception, ProviderError)

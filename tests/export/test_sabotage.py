@@ -256,7 +256,7 @@ def test_export_is_compared_on_cuda_too_where_there_is_one(
 
         return shifted
 
-    monkeypatch.setitem(PROVIDERS, "cuda", PROVIDERS["cuda"]._replace(diagnose=list))
+    monkeypatch.setitem(PROVIDERS, "cuda", PROVIDERS["cuda"]._replace(diagnosis=list))
     monkeypatch.setattr(to_onnx, "runner", onnx_on)
     with pytest.raises(ParityError, match=r"on CUDA, logits differ by up to 0\.1"):
         exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")

@@ -78,7 +78,7 @@ def test_this_installation_has_one_wheel() -> None:
 def test_a_wheel_without_cuda_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wheels, "installed_wheels", lambda: ["onnxruntime"])
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    (cause,) = providers.diagnose_cuda()
+    (cause,) = providers.PROVIDERS["cuda"].diagnose()
     wheel = f"onnxruntime {onnxruntime.__version__}"
     assert cause.what == f"the installed wheel ({wheel}) is built without CUDA"
     remedy = "pip uninstall -y onnxruntime; pip install 'onnxruntime-gpu[cuda,cudnn]'"
@@ -88,7 +88,7 @@ def test_a_wheel_without_cuda_is_named_with_its_remedy(monkeypatch: pytest.Monke
 
 def test_a_missing_driver_is_named(pretend: Pretend) -> None:
     pretend(driver=None)
-    (cause,) = providers.diagnose_cuda()
+    (cause,) = providers.PROVIDERS["cuda"].diagnose()
     assert cause.what == "no NVIDIA driver is installed"
     assert cause.detail.startswith("libcuda.so.1: cannot open")
     assert "nvidia-smi" in cause.remedy
@@ -98,13 +98,13 @@ def test_a_missing_driver_is_named(pretend: Pretend) -> None:
 def test_a_driver_that_does_not_start_is_named(pretend: Pretend) -> None:
     """100 is CUDA_ERROR_NO_DEVICE."""
     pretend(Driver(status=100))
-    (cause,) = providers.diagnose_cuda()
+    (cause,) = providers.PROVIDERS["cuda"].diagnose()
     assert str(cause) == "the NVIDIA driver finds no usable device (CUDA error 100)"
 
 
 def test_no_device_is_named(pretend: Pretend) -> None:
     pretend(Driver(devices=0))
-    (cause,) = providers.diagnose_cuda()
+    (cause,) = providers.PROVIDERS["cuda"].diagnose()
     assert str(cause) == "the NVIDIA driver finds no device (is CUDA_VISIBLE_DEVICES set?)"
 
 
@@ -113,7 +113,7 @@ def test_a_missing_library_is_named_with_the_required_versions_and_the_wheel(
 ) -> None:
     pretend(Driver(), {"providers_cuda": NO_CUBLAS})
     monkeypatch.setattr(cuda, "required_cuda", lambda: "CUDA 13.0 and cuDNN 9")
-    (cause,) = providers.diagnose_cuda()
+    (cause,) = providers.PROVIDERS["cuda"].diagnose()
     required = f"onnxruntime {onnxruntime.__version__} requires CUDA 13.0 and cuDNN 9"
     assert cause.what == f"{required}, and one of its libraries is missing"
     assert cause.detail == "libcublasLt.so.13: cannot open shared object file"
@@ -135,7 +135,7 @@ def test_what_the_loader_says_is_handed_on(pretend: Pretend, words: str) -> None
 
 def test_causes_are_all_listed_most_basic_first(pretend: Pretend) -> None:
     pretend(None, {"providers_cuda": NO_CUBLAS})
-    first, second = map(str, providers.diagnose_cuda())
+    first, second = map(str, providers.PROVIDERS["cuda"].diagnose())
     assert "driver" in first
     assert "libcublasLt.so.13" in second
     message = refusal("cuda")
@@ -144,7 +144,7 @@ def test_causes_are_all_listed_most_basic_first(pretend: Pretend) -> None:
 
 def test_where_all_is_there_nothing_is_wrong(pretend: Pretend) -> None:
     pretend(Driver())
-    assert providers.diagnose_cuda() == []
+    assert providers.PROVIDERS["cuda"].diagnose() == []
 
 
 def test_the_diagnosis_prints_nothing(
@@ -153,7 +153,7 @@ def test_the_diagnosis_prints_nothing(
     """preload_dlls prints what it does not find."""
     pretend(Driver(), {"providers_cuda": NO_CUBLAS})
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: print("Failed to load libfoo.so"))
-    providers.diagnose_cuda()
+    providers.PROVIDERS["cuda"].diagnose()
     assert capfd.readouterr() == ("", "")
 
 

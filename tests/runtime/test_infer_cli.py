@@ -106,7 +106,7 @@ def test_a_missing_model_is_status_5_and_says_what_makes_one(infer: Infer, messy
 def test_cuda_is_refused_with_4_quickly_and_nothing_is_written(
     infer: Infer, messy: Path, tmp_path: Path
 ) -> None:
-    causes = providers.diagnose_cuda()
+    causes = providers.PROVIDERS["cuda"].diagnose()
     if not causes:
         pytest.skip("needs a machine without CUDA, and this one has it")
     started = time.perf_counter()

@@ -148,7 +148,7 @@ def test_a_real_plugin_runs_a_model(
     )
     name = "OpenVINOExecutionProvider"
     entry = providers.Provider(
-        "plugin", name, diagnose=lambda: plugins.register(name) or [], arithmetic="f32"
+        "plugin", name, diagnosis=lambda: plugins.register(name) or [], arithmetic="f32"
     )
     monkeypatch.setitem(providers.PROVIDERS, "plugin", entry)
     session = Session.open(tiny_model, provider="plugin", threads=1)

@@ -28,7 +28,7 @@ from tests.runtime.stand_ins import (
 
 
 def needs_no_cuda() -> None:
-    if not providers.diagnose_cuda():
+    if not providers.PROVIDERS["cuda"].diagnose():
         pytest.skip("needs a machine without CUDA, and this one has it")
 
 
@@ -39,7 +39,10 @@ def test_auto_uses_the_cpu_here_without_a_word_about_a_gpu_that_is_not_there(
     session = Session.open(tiny_model, provider="auto")
     assert session.provider == "cpu"
     if cuda.has_driver():
-        assert session.provider_reason == f"CPU, because {providers.diagnose_cuda()[0].what}"
+        assert (
+            session.provider_reason
+            == f"CPU, because {providers.PROVIDERS['cuda'].diagnose()[0].what}"
+        )
     else:
         assert session.provider_reason == "CPU"
     assert capfd.readouterr() == ("", "")
@@ -53,7 +56,7 @@ def test_cuda_is_refused_here_with_the_cause_quickly_and_silently(
     with pytest.raises(ProviderError) as caught:
         Session.open(tiny_model, provider="cuda")
     assert time.perf_counter() - started < 5
-    assert str(providers.diagnose_cuda()[0]) in str(caught.value)
+    assert str(providers.PROVIDERS["cuda"].diagnose()[0]) in str(caught.value)
     assert "cuda was requested but cannot run here" in str(caught.value)
     assert "--provider cpu" in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -136,7 +139,7 @@ def test_cpu_never_looks_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> Any:
         raise AssertionError("diagnosed")
 
-    entry = providers.PROVIDERS["cuda"]._replace(diagnose=fail)
+    entry = providers.PROVIDERS["cuda"]._replace(diagnosis=fail)
     monkeypatch.setitem(providers.PROVIDERS, "cuda", entry)
     create = Create(FakeSession(CPU))
     assert providers.open_session("cpu", create).provider == "cpu"
