@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from fer_bench import timing
-from fer_runtime import images, infer
+from fer_runtime import images, infer, pack
 from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import run_app
 from fer_runtime.session import Session
@@ -50,16 +50,18 @@ def compare(
                     each: partial(_batches, sessions[each], pixels, batch) for each in PROVIDERS
                 }
                 _print(f"{name}, session, batch {batch}", runs, len(pixels), rounds)
-            output = Path(folder) / "rows.csv"
-            whole: dict[str, Callable[[], object]] = {
-                each: partial(
-                    infer, data, output, model=path, provider=each, threads=1, workers=0,
-                    overwrite=True,
-                )
-                for each in PROVIDERS
-            }  # fmt: skip
+            packed = Path(folder) / "images.ferpack"
+            pack([data], packed, spec, overwrite=True)
             count = sum(1 for _ in Files([data]))
-            _print(f"{name}, files to rows, batch 32", whole, count, max(3, rounds // 2))
+            for title, source in (("files", data), ("a pack", packed)):
+                whole: dict[str, Callable[[], object]] = {
+                    each: partial(
+                        infer, source, Path(folder) / "rows.csv", model=path, provider=each,
+                        threads=1, workers=0, overwrite=True,
+                    )
+                    for each in PROVIDERS
+                }  # fmt: skip
+                _print(f"{name}, {title} to rows, batch 32", whole, count, max(3, rounds // 2))
 
 
 def _batches(session: Session, pixels: images.Pixels, size: int) -> None:
