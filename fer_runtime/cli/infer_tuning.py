@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,12 +14,15 @@ from fer_runtime.user_cache import TUNED, user_folder
 
 if TYPE_CHECKING:
     from fer_runtime.cli.infer_options import ModelOptions
+    from fer_runtime.items import Item
     from fer_runtime.pipeline import Pipeline
     from fer_runtime.run import Run
     from fer_runtime.tuning.settings import Settings
 
 IMAGES = 4096
 """Images that are tried with; more would not fit the time."""
+READING = 3.0
+"""Seconds after which no more images are looked at."""
 SPEED = ("batch_size", "threads", "workers")
 
 
@@ -62,6 +66,19 @@ def _kept(running: ModelOptions, *, faces: bool) -> Settings | None:
     return None if found == Settings.default() else found
 
 
+def _readable(run: Run) -> list[Item]:
+    """The first images that can be read; this also brings them into the system's cache."""
+    found: list[Item] = []
+    end = time.perf_counter() + READING
+    items = islice(run.sources, IMAGES)
+    while batch := list(islice(items, run.pipeline.items_at_once)):
+        bad = {row.name for row in run.pipeline.classify(batch) if row.error is not None}
+        found += [item for item in batch if item.name not in bad]
+        if time.perf_counter() > end:
+            break
+    return found
+
+
 def tune(run: Run, running: ModelOptions) -> NoReturn:
     """Find the fastest settings with the images of a run, keep them, and end."""
     from fer_runtime.tuning import kept
@@ -69,9 +86,12 @@ def tune(run: Run, running: ModelOptions) -> NoReturn:
     from fer_runtime.tuning.settings import Settings
     from fer_runtime.tuning.trials import Trials
 
-    items = list(islice(run.sources, IMAGES))
+    items = _readable(run)
     if not items:
-        raise DataError(f"{', '.join(run.sources.sources)}: no image files there to tune with.")
+        where = ", ".join(run.sources.sources)
+        raise DataError(
+            f"{where}: no image there that can be read, so there is nothing to tune with."
+        )
     session = run.classifier.session
     say(f"model {session.path} on {session.provider_reason}")
     faces = run.faces is not None

@@ -10,8 +10,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from fer_runtime import Classifier
 from fer_runtime.cli import infer as cli
+from fer_runtime.cli.infer_tuning import _readable
 from fer_runtime.machine import usable_threads
+from fer_runtime.run import Run
 from fer_runtime.tuning import kept
 from fer_runtime.tuning import search as searching
 from fer_runtime.tuning.search import Found, search
@@ -211,7 +214,22 @@ def test_tune_refuses_what_it_looks_for(messy: Path, tiny_model: Path) -> None:
     assert "omit them" in done.stderr
 
 
-def test_tune_needs_images(tmp_path: Path, tiny_model: Path) -> None:
-    done = run("--tune", "--model", tiny_model, tmp_path)
+@pytest.mark.parametrize("content", [None, "not an image"])
+def test_tune_needs_images_that_can_be_read(
+    content: str | None, tmp_path: Path, tiny_model: Path, cache: Path
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    if content is not None:
+        (folder / "x.jpg").write_text(content)
+    done = run("--tune", "--model", tiny_model, folder)
     assert done.exit_code != 0
-    assert "no image files there to tune with" in str(done.exception)
+    assert "no image there that can be read" in str(done.exception)
+    assert not (cache / "tuned.json").exists()
+
+
+def test_images_that_cannot_be_read_are_left_out(messy: Path, tiny_model: Path) -> None:
+    made = Run([messy], model=tiny_model, provider="cpu")
+    readable = {Path(item.path).name for item in _readable(made)}
+    rows = Classifier.load(tiny_model).rows(path for path in messy.rglob("*") if path.is_file())
+    assert readable == {Path(row.name).name for row in rows if row.error is None}
