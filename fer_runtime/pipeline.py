@@ -117,8 +117,11 @@ class Pipeline:
             held = 0
             try:
                 for item in islice(items, self.items_at_once):
-                    held += held_bytes(item)
-                    batch.append(item if held <= BYTES_IN_FLIGHT else self.stage.decoded(item))
+                    if item.content is not None:
+                        held += held_bytes(item)
+                        if held > BYTES_IN_FLIGHT:
+                            item = self.stage.decoded(item)  # noqa: PLW2901
+                    batch.append(item)
             except Exception as error:
                 if batch:
                     yield batch
@@ -190,7 +193,7 @@ class Pipeline:
 
     def bytes_in(self, batch: list[Item]) -> int:
         """How many bytes of encoded images and arrays a batch has."""
-        return sum(map(held_bytes, batch))
+        return sum(held_bytes(item) for item in batch if item.content is not None)
 
     def classify(self, batch: list[Item]) -> Sequence[Row]:
         """At most `items_at_once` items -> their rows; what cannot be decoded is an error row."""

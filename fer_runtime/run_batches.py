@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from fer_runtime.classifier import MAX_WAIT
 from fer_runtime.columns import TRACK
-from fer_runtime.items import named
 from fer_runtime.sinks.encoded import Encoded, Rows
 from fer_runtime.sinks.table import sink_of
 
@@ -81,7 +80,7 @@ class RunBatches:
         self, items: Iterator[Item], encoded: bool, here: Callable[[], bool]
     ) -> Iterator[Rows]:
         """On workers where they pay; a few batches need not even load their modules."""
-        batches = self.pipeline.batches(named(items))
+        batches = self.pipeline.batches(items)
         first = list(islice(batches, SHORT))
         if self.workers is None and len(first) < SHORT:
             yield from self.pipeline.run_batches(iter(first))

@@ -84,8 +84,8 @@ def pixels_of(image: PackedImage) -> Pixels:
     return found
 
 
-def run_of(contents: list[object]) -> tuple[PackedSet, slice] | None:
-    """The pack and the places of contents that follow one another in it; None for others."""
+def run_of(contents: list[object]) -> tuple[str, int] | None:
+    """The pack and the first place of contents that follow one another in it; None for others."""
     first, last = contents[0], contents[-1]
     if not isinstance(first, PackedImage) or not isinstance(last, PackedImage):
         return None
@@ -95,7 +95,7 @@ def run_of(contents: list[object]) -> tuple[PackedSet, slice] | None:
     expected = [(first.folder, place) for place in range(start, last.place + 1)]
     if contents != expected:
         return None
-    return opened(first.folder), slice(start, last.place + 1)
+    return first.folder, start
 
 
 def _mapped(path: Path) -> mmap.mmap:

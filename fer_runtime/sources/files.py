@@ -53,15 +53,16 @@ class Files:
         """Depth first with an explicit stack: folders may be nested deeper than Python recurses."""
         waiting = [self._list(top, visited)]
         while waiting:
-            entry = next(waiting[-1], None)
-            if entry is None:
-                waiting.pop()
-            elif isinstance(entry, Item):
-                yield entry
-            elif isinstance(entry, Archive):
-                yield from self._opened(entry)
+            for entry in waiting[-1]:
+                if isinstance(entry, Item):
+                    yield entry
+                elif isinstance(entry, Archive):
+                    yield from self._opened(entry)
+                else:
+                    waiting.append(self._list(entry, visited))
+                    break
             else:
-                waiting.append(self._list(entry, visited))
+                waiting.pop()
 
     def _list(self, folder: str, visited: set[tuple[int, int]]) -> Iterator[Item | str]:
         """A folder's images as items, its folders and archives as paths, by name.
@@ -79,14 +80,15 @@ class Files:
             visited.add(identity)
             with os.scandir(folder) as listing:
                 for entry in listing:
+                    name = entry.name
                     if _is_folder(entry):
-                        others[entry.name] = str
-                    elif not is_image_name(entry.name):
-                        if not self._is_archive(entry.name):
-                            self._skip(folder, entry.name)
+                        others[name] = str
+                    elif not is_image_name(name):
+                        if not self._is_archive(name):
+                            self._skip(folder, name)
                             continue
-                        others[entry.name] = Archive
-                    names.append(entry.name)
+                        others[name] = Archive
+                    names.append(name)
         except OSError as error:
             yield Item(folder, folder, f"folder cannot be listed: {error.strerror}")
             return

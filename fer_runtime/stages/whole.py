@@ -64,14 +64,15 @@ class WholeImages(Stage):
         """
         if not isinstance(batch[0].content, tuple) or self.thumbnails:
             return None
-        from fer_runtime.packed.reader import run_of
+        from fer_runtime.packed.reader import opened, run_of
 
         found = run_of([item.content for item in batch])
         if found is None:
             return None
-        pack, places = found
-        pack.header.require(self.session.spec.input, pack.folder)
-        return pack.pixels[places]
+        folder, start = found
+        pack = opened(folder)
+        pack.header.require(self.session.spec.input, folder)
+        return pack.pixels[start : start + len(batch)]
 
     def _decode(self, batch: list[Item], buffer: images.Pixels) -> list[str | None]:
         """Fill the buffer from its start; what is wrong with each item, None for those in it."""

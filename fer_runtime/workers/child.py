@@ -23,6 +23,7 @@ from fer_runtime.workers.messages import (
     Failed,
     Job,
     Ready,
+    Sent,
     packed_rows,
     receive,
     send,
@@ -107,7 +108,7 @@ class Work:
             ending, top_k = job.output
             self.encode = sink_of(ending).encoder(job.columns, top_k=top_k)
 
-    def answer(self, batches: list[list[str] | list[Item]]) -> Done | Failed:
+    def answer(self, batches: list[Sent]) -> Done | Failed:
         """The rows of some batches; an error that is not about an image ends the run."""
         started = time.perf_counter()
         results = []

@@ -213,10 +213,10 @@ class WorkerPool:
                     self._put_back([unit])
                     raise EOFError
                 sent.append(unit)
-                batches = unit.batches()
+                batches = [packed_items(batch) for batch in unit.batches()]
                 if memory is not None:
                     batches = memory.place(batches, number % SLOTS)
-                process.send([packed_items(batch) for batch in batches])
+                process.send(batches)
                 number += 1
             if not sent:
                 return

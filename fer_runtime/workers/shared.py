@@ -13,12 +13,15 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_runtime.items import Item
+
+if TYPE_CHECKING:
+    from fer_runtime.workers.messages import Sent
 
 SLOTS = 2
 """Tasks that a worker has at most: one that it works on, and the next."""
@@ -64,20 +67,24 @@ class SharedMemory:
         self._map = mmap.mmap(descriptor, size)
         self.handle = Handle(descriptor, "", size)
 
-    def place(self, batches: Sequence[Sequence[Item]], slot: int) -> list[list[Item]]:
+    def place(self, batches: Sequence[Sent], slot: int) -> list[Sent]:
         """Copy the contents of a task's items to a slot; the items with their places instead."""
         start = slot * SLOT_BYTES
         end = start + SLOT_BYTES
-        placed: list[list[Item]] = []
+        placed: list[Sent] = []
         for batch in batches:
-            placed.append([])
-            for item in batch:
+            if not isinstance(batch[0], Item):
+                placed.append(batch)
+                continue
+            items: list[Item] = []
+            for item in cast("list[Item]", batch):
                 content: Any = item.content
                 size = _size(content)
                 if size and start + size <= end:
                     item = item._replace(content=self._copy(content, start, size))  # noqa: PLW2901
                     start += -(-size // ALIGNMENT) * ALIGNMENT
-                placed[-1].append(item)
+                items.append(item)
+            placed.append(items)
         return placed
 
     def pixels(self, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:

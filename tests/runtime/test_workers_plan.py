@@ -15,7 +15,8 @@ from fer_runtime.items import Item, named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
 from fer_runtime.workers import plan
-from fer_runtime.workers.messages import packed_items, unpacked_items
+from fer_runtime.packed.reader import PackedImage
+from fer_runtime.workers.messages import PackedRun, packed_items, unpacked_items
 from fer_runtime.workers.plan import Lookahead, Plan, images_needed
 from fer_runtime.workers.running import Running
 from fer_runtime.workers.shared import SLOT_BYTES, Contents, Placed, SharedMemory
@@ -118,6 +119,32 @@ def test_items_are_sent_as_they_are(tmp_path: Path) -> None:
         Item("a", "a", extra={"frame": 1}, stream="v.mp4"),
     ):
         assert unpacked_items(packed_items([*plain, strange])) == [*plain, strange]
+
+
+def test_a_run_of_a_pack_is_sent_as_one_place() -> None:
+    def image(place: int, **fields: Any) -> Item:
+        name = f"{place}.jpg"
+        return Item(name, name, None, PackedImage("faces.ferpack", place))._replace(**fields)
+
+    run = [image(place) for place in range(3, 7)]
+    sent = packed_items(run)
+    assert sent == ("faces.ferpack", 3, [f"{place}.jpg" for place in range(3, 7)], None)
+    assert unpacked_items(sent) == run
+    labelled = [image(3, label="sad"), image(4)]
+    sent = packed_items(labelled)
+    assert isinstance(sent, PackedRun) and sent.labels == ["sad", None]
+    assert unpacked_items(sent) == labelled
+    for strange in (
+        image(9),
+        image(7, name="another"),
+        image(7, content=None, error="broken"),
+        image(7, extra={"frame": 1}),
+        image(7, content=PackedImage("other.ferpack", 7)),
+        Item("7.jpg", "7.jpg"),
+    ):
+        for batch in ([*run, strange], [strange, *run]):
+            assert packed_items(batch) == batch
+            assert unpacked_items(packed_items(batch)) == batch
 
 
 def test_contents_go_through_shared_memory() -> None:
