@@ -32,7 +32,7 @@ SHIPPED = ("compact_cnn", "compact_cnn.int8")
 def compare(
     data: Annotated[Path, typer.Argument(help="Folder of images of the input's size.")],
     model: Annotated[list[str], typer.Option(help="ONNX file or shipped model.")] = list(SHIPPED),  # noqa: B006
-    images: Annotated[int, typer.Option(help="Links to them.", min=1)] = 100_000,
+    images: Annotated[int, typer.Option(help="Links to them.", min=1)] = 200_000,
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     workers: Annotated[int | None, typer.Option(help="As fer-infer's.")] = None,

@@ -32,7 +32,7 @@ class WithFeatures(Deployable):
     def forward(  # type: ignore[override]
         self, images: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        features = self.net.body(self.normalise(images)).to(torch.float32)
+        features = self.net.body(self.prepared(images)).to(torch.float32)
         logits = self.net.head(features).to(torch.float32)
         return logits, torch.softmax(logits / self.temperature, dim=1), features
 
@@ -61,7 +61,9 @@ def with_features(deployable: Deployable) -> WithFeatures:
             f"--features: the last linear layer of this net is {name}, but its logits are not what "
             "that layer makes of one vector per image; export it without --features."
         )
-    return WithFeatures(found, deployable.spec).eval()
+    made = WithFeatures(found, deployable.spec)
+    made.crop = deployable.crop
+    return made.eval()
 
 
 def _same(net: nn.Module, found: FeaturesNet, example: torch.Tensor) -> bool:

@@ -147,8 +147,11 @@ def sendable(error: BaseException) -> Failed:
 def packed_items(batch: Sequence[Item]) -> Sent:
     """A batch as it is sent: a hundred small tuples take a worker's time for fifty images."""
     first = batch[0]
-    if first[2:] == NOTHING_BUT_A_PATH:
-        if all(item[0] is item[1] and item[2:] == NOTHING_BUT_A_PATH for item in batch):
+    if first.content is None:
+        if all(
+            item.content is None and item[0] is item[1] and item[2:] == NOTHING_BUT_A_PATH
+            for item in batch
+        ):
             return [item[0] for item in batch]
     elif isinstance(first.content, PackedImage):
         run = run_of([item.content for item in batch])

@@ -215,11 +215,37 @@ def _quantise(
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod[method],
-            nodes_to_exclude=list(kept),
+            nodes_to_exclude=[*kept, *_outside(source, kept)],
         )
     model = onnx.load(target)
     graph.forget_unused_operators(model)
     onnx.save(model, target)
+
+
+def _outside(path: Path, kept: Sequence[str]) -> list[str]:
+    """The names of the nodes that lie before the first int8 layers, or after the last.
+
+    They normalise the pixels, and make probabilities of the logits: in int8 they would only lose
+    digits, and each way in and out of int8 costs time.
+    """
+    nodes = onnx.load(path).graph.node
+    layers = {node.name for node in nodes if node.op_type in _WEIGHTED} - set(kept)
+    after: set[str] = set()
+    """Values that come from an int8 layer."""
+    for node in nodes:
+        if node.name in layers or not after.isdisjoint(node.input):
+            after.update(node.output)
+    before: set[str] = set()
+    """Values that an int8 layer needs."""
+    for node in reversed(nodes):
+        if node.name in layers or not before.isdisjoint(node.output):
+            before.update(node.input)
+    return [
+        node.name
+        for node in nodes
+        if node.name not in layers
+        and (after.isdisjoint(node.input) or before.isdisjoint(node.output))
+    ]
 
 
 def _timed(

@@ -15,6 +15,7 @@ class CentreCrop(nn.Module):
     """(N, C, H, W) -> (N, C, size, size): the middle of the image, inside the graph.
 
     Augmentation shifts and scales the image before it, which makes this training's random crop.
+    An image of that size is passed on as it is.
     """
 
     def __init__(self, size: int) -> None:
@@ -22,6 +23,8 @@ class CentreCrop(nn.Module):
         self.size = size
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[2:] == (self.size, self.size):
+            return x
         top, left = (x.shape[2] - self.size) // 2, (x.shape[3] - self.size) // 2
         return x[:, :, top : top + self.size, left : left + self.size]
 
