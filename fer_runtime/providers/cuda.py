@@ -20,8 +20,6 @@ from fer_runtime.providers.cause import Cause
 from fer_runtime.providers.options import Request
 
 NAME = "CUDAExecutionProvider"
-PREFIX = "onnxruntime_ep_"
-"""Of the names of plugin wheels."""
 WHEELS = {
     "cudart": "nvidia-cuda-runtime",
     "cublas": "nvidia-cublas",
@@ -45,7 +43,7 @@ def diagnose() -> list[Cause]:
     import onnxruntime
 
     if NAME not in onnxruntime.get_available_providers():
-        if not any(name.startswith(PREFIX) for name, _ in wheels.distributions()):
+        if not any(name.startswith(wheels.PLUGIN) for name, _ in wheels.distributions()):
             return [built_without("CUDA")]
         from fer_runtime.providers import plugins
 

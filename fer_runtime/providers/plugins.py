@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from fer_runtime.providers import wheels
 from fer_runtime.providers.cause import Cause
-from fer_runtime.providers.cuda import PREFIX
 
 
 class Plugin(NamedTuple):
@@ -39,7 +38,9 @@ class Plugin(NamedTuple):
 def installed() -> list[Plugin]:
     """The plugin wheels that are installed, as their names say."""
     return sorted(
-        Plugin(name, version) for name, version in wheels.distributions() if name.startswith(PREFIX)
+        Plugin(name, version)
+        for name, version in wheels.distributions()
+        if name.startswith(wheels.PLUGIN)
     )
 
 

@@ -8,6 +8,8 @@ import sys
 
 from fer_runtime.errors import ProviderError
 
+PLUGIN = "onnxruntime_ep_"
+"""The names of plugin wheels start with it."""
 _VARIANTS = {"", "-gpu", "-directml", "-openvino", "-qnn", "-rocm", "-training"}
 
 

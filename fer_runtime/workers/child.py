@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, cast
 
-from fer_runtime.items import Item
 from fer_runtime.rows import Row, before_error
 from fer_runtime.session import Session
 from fer_runtime.sinks.encoded import Encoded

@@ -13,7 +13,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -77,7 +77,7 @@ class SharedMemory:
                 placed.append(batch)
                 continue
             items: list[Item] = []
-            for item in cast("list[Item]", batch):
+            for item in batch:
                 content: Any = item.content
                 size = _size(content)
                 if size and start + size <= end:

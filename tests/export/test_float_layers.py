@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import onnx
 import pytest
 
 from fer_bench.artefacts import Artefacts
@@ -89,3 +90,23 @@ def test_a_layer_must_gain_clearly(
     worse = {1: [11.0, 10.0, 11.0], 32: [330.0, 320.0, 410.0]}
     found = float_layers.fastest({"": base, "stem": {1: one, 32: many}, "head": worse})
     assert found == expected
+
+
+def test_pixels_and_probabilities_stay_in_float(
+    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path
+) -> None:
+    """Nothing is int8 before the first int8 layer or after the last."""
+
+    def around(float_layers: str, path: Path) -> tuple[list[str], list[str]]:
+        chosen = replace(int8_options, float_layers=float_layers)
+        nodes = onnx.load(
+            exporter.export(exported.checkpoint, "onnx", path, chosen).path
+        ).graph.node
+        kinds = [node.op_type for node in nodes if node.op_type != "DequantizeLinear"]
+        end = len(kinds) - kinds[::-1].index("QuantizeLinear")
+        return kinds[: kinds.index("QuantizeLinear")], kinds[end:]
+
+    before, after = around("none", tmp_path / "int8.onnx")
+    assert before[-2:] == ["Mul", "Sub"] and after == ["Softmax"]
+    first = next(n.name for n in onnx.load(exported.onnx).graph.node if n.op_type == "Conv")
+    assert around(first, tmp_path / "first.onnx")[0] == [*before, "Conv", "Relu"]

@@ -15,6 +15,7 @@ from fer_export.formats import FORMATS, format_named, format_of
 from fer_export.precision import PRECISIONS
 from fer_runtime._lazy import resolve
 from fer_runtime.errors import DataError, ModelFileError
+from fer_runtime.providers.table import PROVIDERS
 
 ENTRY = """
 from dataclasses import dataclass
@@ -162,7 +163,7 @@ def test_version_and_choices_are_in_the_help(tmp_path: Path) -> None:
     own = fer_export(tmp_path, "onnx", "--help").stdout
     assert "[fp32|fp16|int8]" in own and "--install-completion" not in own
     assert "factory(InputSpec, classes, **net_args)" in " ".join(own.replace("│", " ").split())
-    assert "[cpu|cuda|openvino|tensorrt]" in fer_export(tmp_path, "verify", "--help").stdout
+    assert f"[{'|'.join(PROVIDERS)}]" in fer_export(tmp_path, "verify", "--help").stdout
     done = fer_export(tmp_path, "onnx", "best.pt", "--precision", "int4")
     assert done.returncode == 2 and "'int4' is not one of 'fp32', 'fp16', 'int8'" in done.stderr
 

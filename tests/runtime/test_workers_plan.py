@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from fer_runtime.items import Item, named
+from fer_runtime.packed.reader import PackedImage
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
 from fer_runtime.workers import plan
-from fer_runtime.packed.reader import PackedImage
 from fer_runtime.workers.messages import PackedRun, packed_items, unpacked_items
 from fer_runtime.workers.plan import Lookahead, Plan, images_needed
 from fer_runtime.workers.running import Running
@@ -128,7 +128,8 @@ def test_a_run_of_a_pack_is_sent_as_one_place() -> None:
 
     run = [image(place) for place in range(3, 7)]
     sent = packed_items(run)
-    assert sent == ("faces.ferpack", 3, [f"{place}.jpg" for place in range(3, 7)], None)
+    names = [f"{place}.jpg" for place in range(3, 7)]
+    assert sent == PackedRun("faces.ferpack", 3, names, None)
     assert unpacked_items(sent) == run
     labelled = [image(3, label="sad"), image(4)]
     sent = packed_items(labelled)
@@ -159,6 +160,7 @@ def test_contents_go_through_shared_memory() -> None:
         Item("too large", "", content=bytes(SLOT_BYTES)),
     ]
     contents = Contents(memory.handle)
+    placed: Any
     for slot in (0, 1):
         (placed,) = memory.place([items], slot)
         assert [isinstance(item.content, Placed) for item in placed] == [True] * 3 + [False] * 3

@@ -17,8 +17,7 @@ def values_of(program: Any, pixels: npt.NDArray[np.uint8]) -> dict[str, npt.NDAr
     with torch.no_grad():
         outputs = recorder.run(torch.from_numpy(np.array(pixels)))
     named = {  # a program without features has one output fewer
-        name: output.detach().numpy().copy()
-        for name, output in zip(OUTPUTS, outputs, strict=False)
+        name: output.detach().numpy().copy() for name, output in zip(OUTPUTS, outputs, strict=False)
     }
     return {**recorder.values, **named}
 
