@@ -68,7 +68,7 @@ doc-links: $(VENV)/.docs
 	@grep -o 'https\?://[^"]*' docs/_build/links/output.json | sort -u
 
 demo: $(VENV)/.demo
-	@$(BIN)/python -m fer_bench.demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
+	@$(BIN)/fer-bench demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile

@@ -6,12 +6,12 @@ set -eu
 folder=$1
 photo=$(dirname "$0")/../tests/data/astronaut.jpg
 . "$(dirname "$0")/steps.sh"
-step cold_start --faces "$photo"
-step face_photos "$folder"
+step cold-start --faces "$photo"
+step face-photos "$folder"
 step video "$folder" --annotate
 step gallery
-step face_parity "$folder"
-step face_crops "$folder" --enlarge 4 --enlarge 2
-step face_crops "$folder" --turn 15
+step face-parity "$folder"
+step face-crops "$folder" --enlarge 4 --enlarge 2
+step face-crops "$folder" --turn 15
 step hostile --faces
 step crashes "$folder" --faces --images 500

@@ -7,4 +7,4 @@ folder=$1
 . "$(dirname "$0")/steps.sh"
 printf '\n$ pytest -m gpu tests/runtime\n'
 python -m pytest -q -m gpu tests/runtime
-step on_gpu "$folder" -o gpu.json
+step on-gpu "$folder" -o gpu.json

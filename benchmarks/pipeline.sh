@@ -8,12 +8,12 @@ checkpoint=$2
 image=$(find "$folder" -name '*.jpg' | sort | head -n 1)
 . "$(dirname "$0")/steps.sh"
 step pipeline "$folder"
-step end_to_end "$checkpoint" "$folder"
+step end-to-end "$checkpoint" "$folder"
 step photos
 step memory "$folder"
 step latency "$image"
 step latency "$image" --model compact_cnn.int8
-step cold_start "$image"
+step cold-start "$image"
 step crashes "$folder"
 step hostile
 if python -c 'import atheris' 2>/dev/null; then step fuzz 2>/dev/null; fi

@@ -1,7 +1,7 @@
-# What the scripts beside this one share: `step MODULE ARGS` runs a benchmark under its own command.
+# What the scripts beside this one share: `step NAME ARGS` runs a command of fer-bench under its name.
 step() {
-    printf '\n$ python -m fer_bench.%s\n' "$*"
-    python -m "fer_bench.$@"
+    printf '\n$ fer-bench %s\n' "$*"
+    fer-bench "$@"
 }
 python -c 'from fer_bench.engines import machine
 print(", ".join(f"{name} {value}" for name, value in machine().items()))'

@@ -5,7 +5,7 @@ session on it.
 With a session of one thread, onnxruntime computes on the calling thread, so that n threads keep n
 cores busy with whatever is due, decoding or inference, without queues in between. On two cores it
 is as fast as one two-thread session fed by a decoding thread (48 x 48 faces, measured by
-`python -m fer_bench.pipeline`), and large photographs are decoded on every core.
+`fer-bench pipeline`), and large photographs are decoded on every core.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ NOT_RUN = {
     "pytest ": "measures for minutes, or is this very test run",
     "sh benchmarks/pipeline.sh": "needs FER2013 and half an hour",
     "sh benchmarks/faces.sh": "needs FER2013, chromium and half an hour",
-    "python -m fer_bench.": "needs FER2013, another environment, or minutes",
+    "fer-bench ": "needs FER2013, another environment, or minutes",
     "fer-infer --install-completion": "writes into the shell's start-up file",
     "fer-infer --provider cuda": "needs an NVIDIA GPU",
     "fer-infer --faces camera:/dev/video0": "needs a camera, and runs until Ctrl-C",

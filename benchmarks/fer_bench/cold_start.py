@@ -1,4 +1,4 @@
-"""What `fer-infer one.jpg` costs from a cold start: `python -m fer_bench.cold_start`.
+"""What `fer-infer one.jpg` costs from a cold start: `fer-bench cold-start`.
 
 Against the least that any program with onnxruntime can cost: a process that imports numpy and
 onnxruntime and opens the same model (with --faces, the face detector too). Whole processes,
@@ -18,7 +18,6 @@ import typer
 
 from fer_bench import timing
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -62,7 +61,3 @@ def _run(command: list[str]) -> None:
     environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # the floor without it too
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     subprocess.run(command, check=True, capture_output=True, env=environment)
-
-
-if __name__ == "__main__":
-    run_app(app)

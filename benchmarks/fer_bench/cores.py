@@ -1,4 +1,4 @@
-"""One `fer-infer` on every core against a pinned one on each: `python -m fer_bench.cores FOLDER`.
+"""One `fer-infer` on every core against a pinned one on each: `fer-bench cores FOLDER`.
 
 The hardest baseline there is: as many `fer-infer --shard i/n` as there are cores, each on a core of
 its own, nothing shared. Three models: one that costs nothing (an average pool and a matrix), whose
@@ -20,7 +20,6 @@ import typer
 
 from fer_bench import links, subprocesses, timing
 from fer_runtime.classifier import SHIPPED
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
@@ -164,7 +163,3 @@ def _parent(faces: Path, model: str, count: int, folder: Path) -> None:
         if int(rows) != count:
             raise FerError(f"{rows} rows of {count:,} images")
         print(f"the parent of {processes} workers: {float(seconds) / count * 1e6:.2f} us a row")
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""torchvision's nets through every format: `python -m fer_bench.coverage -o export/COVERAGE.md`.
+"""torchvision's nets through every format: `fer-bench coverage -o export/COVERAGE.md`.
 
 Nobody's weights are needed: BatchNorm's statistics are those of noise and the head is drawn with
 std 0.1, so that the outputs have a scale (with PyTorch's own initialisation several nets output
@@ -18,7 +18,7 @@ import numpy as np
 import typer
 
 from fer_bench import engines
-from fer_runtime.cli.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning
 from fer_runtime.errors import FerError
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def cover(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Markdown file.")] = None,
 ) -> None:
     """Export each net to each format with parity, and write the results."""
+    bound_spinning()
     with tempfile.TemporaryDirectory() as folder:
         outcomes = [
             outcome
@@ -153,7 +154,7 @@ def page(outcomes: Sequence[Outcome]) -> str:
         "whole export.",
         "",
         "```",
-        "python -m fer_bench.coverage -o export/COVERAGE.md",
+        "fer-bench coverage -o export/COVERAGE.md",
         "```",
         ", ".join(f"{name} {value}" for name, value in machine.items()) + ".",
         "",
@@ -173,8 +174,3 @@ def page(outcomes: Sequence[Outcome]) -> str:
             f"- {o.net}, {o.format_name}: {' '.join((o.error or '').split())}" for o in failed
         ]
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    bound_spinning()
-    run_app(app)

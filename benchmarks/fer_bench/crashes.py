@@ -1,4 +1,4 @@
-"""`fer-infer` that is killed, or runs out of disk or readers: `python -m fer_bench.crashes FOLDER`.
+"""`fer-infer` that is killed, or runs out of disk or readers: `fer-bench crashes FOLDER`.
 
 Kills it by SIGKILL at random moments, resumes it each time with `--resume`, and compares the
 result with an unbroken run: bytes of CSV and JSON Lines, tables of Parquet. With `--workers` it
@@ -26,7 +26,6 @@ import typer
 from PIL import Image
 
 from fer_bench import face_pictures, links, subprocesses
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -199,7 +198,3 @@ def _closed_pipe(job: tuple[object, ...], whole: Path) -> str:
     if status or b"Traceback" in error or not whole.read_bytes().startswith(b"".join(lines)):
         raise FerError(f"closed pipe: status {status}, {error.decode()}")
     return f"status 0 after {seconds:.2f} s, its {len(lines):,} lines those of the file"
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -20,7 +20,6 @@ import numpy as np
 import typer
 
 from fer_runtime import metrics
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.images import EXTENSIONS
 
@@ -131,7 +130,3 @@ def _summarise(run: Path, held_out: Path, predictions: Path, outcome: Outcome) -
     print(f"           {predictions}")
     for path in sorted(run.glob("metrics*.json")) + sorted(run.glob("*.png")):
         print(f"           {path}")
-
-
-if __name__ == "__main__":
-    run_app(app)

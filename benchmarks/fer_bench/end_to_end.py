@@ -1,4 +1,4 @@
-"""fer-infer against the usual PyTorch loop, in one run: `python -m fer_bench.end_to_end`.
+"""fer-infer against the usual PyTorch loop, in one run: `fer-bench end-to-end`.
 
 Prints images/s of both, alternating, the ratio of the medians, and whether the decisions agree. The
 baseline's start-up is not counted.
@@ -19,7 +19,6 @@ import typer
 
 from fer_bench import baseline, subprocesses
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
 BASELINE = "baseline (ImageFolder + DataLoader)"
@@ -109,7 +108,3 @@ def _pipeline(model: Path, data: Path, output: Path) -> float:
             sink.write(rows)
             count += len(rows)
     return count / (time.perf_counter() - started)
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""What accuracy each way to cut out a face keeps: `python -m fer_bench.face_crops DATA [MODEL]`.
+"""What accuracy each way to cut out a face keeps: `fer-bench face-crops DATA [MODEL]`.
 
 DATA is a folder of labelled crops, one folder per label, as FER2013's `validation`. Each crop is
 enlarged and put on a background of its own; the faces are detected there, cut out by each rule, and
@@ -22,7 +22,6 @@ from fer_bench import engines
 from fer_bench.face_pictures import BACKGROUNDS
 from fer_runtime import images, labelled
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import DataError
 from fer_runtime.face_crop import FaceCrop
 from fer_runtime.faces import Face, FaceDetector, crops
@@ -290,7 +289,3 @@ def _table(run: dict[str, Any]) -> str:
             f"  {name:<18}{found['accuracy']:>10.4f}{points:>+9.2f}{found['cross_entropy']:>15.4f}"
         )
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""The detector against OpenCV's with the same model: `python -m fer_bench.face_parity FOLDER`.
+"""The detector against OpenCV's with the same model: `fer-bench face-parity FOLDER`.
 
 On pictures made with a seed, of the astronaut of tests/data and of the faces of a FER2013 folder:
 the same set of faces at the same threshold, and how far boxes, landmarks and scores differ. Where a
@@ -17,7 +17,6 @@ import typer
 from PIL import Image
 
 from fer_bench.face_pictures import astronaut, fer2013_heads, pictures
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import ParityError
 from fer_runtime.faces import Face, FaceDetector
 from fer_runtime.faces.decoding import MOST, OVERLAP
@@ -141,7 +140,3 @@ def parity(
             f"The detectors differ; allowed: the same set of faces, boxes within {BOX} pixel, "
             f"landmarks within {LANDMARKS}."
         )
-
-
-if __name__ == "__main__":
-    run_app(app)

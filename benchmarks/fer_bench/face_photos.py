@@ -1,4 +1,4 @@
-"""Group photographs against a plain loop of OpenCV: `python -m fer_bench.face_photos FOLDER`.
+"""Group photographs against a plain loop of OpenCV: `fer-bench face-photos FOLDER`.
 
 Makes JPEGs of 12 megapixels with 1 to 8 faces of 120 pixels and more (of a FER2013 folder, and the
 astronaut of tests/data) on backgrounds with the spectrum of photographs, and classifies every face:
@@ -28,7 +28,6 @@ from fer_bench import timing
 from fer_bench.face_pictures import astronaut, clouds, fer2013_heads, placed
 from fer_runtime import infer
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.faces.decoding import MOST, OVERLAP
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
 from fer_runtime.faces.options import DETECT_SIZE, MIN_SCORE, FaceOptions
@@ -244,7 +243,3 @@ def _overlap(one: Box, other: Box) -> bool:
     across = min(one[2], other[2]) - max(one[0], other[0])
     down = min(one[3], other[3]) - max(one[1], other[1])
     return across > 0 and down > 0
-
-
-if __name__ == "__main__":
-    run_app(app)

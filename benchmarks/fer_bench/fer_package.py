@@ -1,5 +1,5 @@
 """fer-infer against the package `fer` on the same face crops, one core each, in one run:
-`python -m fer_bench.fer_package fer2013/validation --python other/bin/python`.
+`fer-bench fer-package fer2013/validation --python other/bin/python`.
 
 `other/bin/python` is an interpreter with the package: `pip install fer 'opencv-contrib-python<5'
 'setuptools<81'`. It gets the whole crop as the face, so that no detector is timed.
@@ -22,7 +22,6 @@ from typing import Annotated, Any
 import typer
 
 from fer_bench import engines
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -141,7 +140,3 @@ def _package(python: Path, listing: Path, core: int) -> tuple[float, list[str]]:
 def _accuracy(labels: dict[str, str]) -> float:
     """Share of images whose label is the name of their folder."""
     return sum(Path(path).parent.name == label for path, label in labels.items()) / len(labels)
-
-
-if __name__ == "__main__":
-    run_app(app)

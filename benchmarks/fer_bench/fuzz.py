@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of the one decoder: `python -m fer_bench.fuzz` (extra `fuzz`).
+"""Coverage-guided fuzzing of the one decoder: `fer-bench fuzz` (extra `fuzz`).
 
 Starts with the files of `fer_bench.hostile`; libFuzzer (through Atheris) mutates them, guided by
 the branches of `fer_runtime.images` and of Pillow's readers. For all bytes, `decode` must return
@@ -18,7 +18,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.spec import InputSpec
 
@@ -111,7 +110,3 @@ def require_pixels_or_error(data: bytes) -> None:
         return
     if pixels.shape != spec.shape or pixels.dtype != np.uint8:
         raise ValueError(f"{pixels.dtype} {pixels.shape} for {spec.shape}")
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""The gallery of 5,000 faces in Chromium: `python -m fer_bench.gallery`.
+"""The gallery of 5,000 faces in Chromium: `fer-bench gallery`.
 
 Draws the faces, writes the page, opens it from file://, and checks that it is ready in under two
 seconds, requests nothing, and can be used from the keyboard alone. Screenshots of a phone and a
@@ -18,7 +18,6 @@ import numpy.typing as npt
 import typer
 
 from fer_bench.browser import CONTROL, SHIFT, Browser
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import DataError
 from fer_runtime.faces.face import Face
 from fer_runtime.gallery import Gallery
@@ -260,7 +259,3 @@ def take_screenshots(browser: Browser, page: Path, output: Path) -> None:
             browser.press("Escape")
             browser.value("scrollTo(0, 0), byId('labels').children[3].click()")
             browser.screenshot(output / f"{name}-filtered.png")
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""Malicious files, and how `fer-infer` handles them: `python -m fer_bench.hostile`.
+"""Malicious files, and how `fer-infer` handles them: `fer-bench hostile`.
 
 Makes over 300 of them (cut short, with flipped bits, bombs, wrong endings, empty, one pixel wide,
 link cycles, pipes, sockets, devices, not readable, strangely named), classifies the folder in one
@@ -24,7 +24,6 @@ import typer
 from PIL import Image
 
 from fer_bench import subprocesses
-from fer_runtime.cli.console import run_app
 from fer_runtime.images import MAX_FILE_BYTES
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -335,7 +334,3 @@ def progressive(width: int, height: int, scans: int) -> bytes:
         body = nothing.replace(b"\xff", b"\xff\0")
         parts.append(scan(place, place, 0 if bit == 13 else bit + 1, bit, body))
     return b"".join(parts) + b"\xff\xd9"
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""Two ONNX files of one model on one core, alternating: `python -m fer_bench.int8_rate OLD NEW`.
+"""Two ONNX files of one model on one core, alternating: `fer-bench int8-rate OLD NEW`.
 
 Prints images/s of the session alone at batch 1 and 32, and the median of new / old over the rounds;
 with `--data` also the macro-F1 of both on labelled images.
@@ -15,7 +15,6 @@ import numpy as np
 import typer
 
 from fer_bench import timing
-from fer_runtime.cli.console import run_app
 from fer_runtime.images import Pixels
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
@@ -70,7 +69,3 @@ def _accuracy(files: dict[str, Path], data: Path) -> None:
         spec = read_spec(path)
         found = accuracy.measure(to_onnx.runner(path), labelled.read(data, spec.labels), spec)
         print(f"{name}: macro-F1 {found.macro_f1:.4f}, accuracy {found.accuracy:.4f}")
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""What `Classifier.predict` costs over onnxruntime itself: `python -m fer_bench.latency IMAGE`.
+"""What `Classifier.predict` costs over onnxruntime itself: `fer-bench latency IMAGE`.
 
 Against the least that one image can cost: read the file, decode it with the same decoder, and run
 the same session on it; call by call in turns. Medians, 90th and 99th percentiles.
@@ -15,7 +15,6 @@ import typer
 
 from fer_bench import timing
 from fer_runtime.classifier import Classifier
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import DataError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -61,7 +60,3 @@ def measure(image: Path, model: str | None, repeats: int) -> dict[str, Any]:
         for name, values in seconds.items()
     }
     return found | {"ratio": found["predict"]["p50"] / found["decode + session.run"]["p50"]}
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""What many images cost `fer-infer` in memory and time: `python -m fer_bench.memory FOLDER`.
+"""What many images cost `fer-infer` in memory and time: `fer-bench memory FOLDER`.
 
 Hard links to the images of a folder stand for more and more of them. Prints peak resident memory
 and seconds of whole runs, bytes for each further file name, and the time of an image.
@@ -13,7 +13,6 @@ from typing import Annotated
 import typer
 
 from fer_bench import links, subprocesses
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
 
@@ -69,7 +68,3 @@ def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict
         "peak_bytes": ended.peak_bytes,
         "microseconds_each": ended.seconds / count * 1e6,
     }
-
-
-if __name__ == "__main__":
-    run_app(app)

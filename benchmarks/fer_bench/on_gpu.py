@@ -1,4 +1,4 @@
-"""Everything that is worth knowing on a GPU: `python -m fer_bench.on_gpu IMAGES -o gpu.json`.
+"""Everything that is worth knowing on a GPU: `fer-bench on-gpu IMAGES -o gpu.json`.
 
 Parity of fp32 without TF32 and of fp16 with the CPU; the session at several batch sizes against
 PyTorch eager, TorchScript and torch.compile, in fp32 and fp16, in turns, each with its copies to
@@ -24,7 +24,6 @@ import typer
 
 from fer_bench import links, timing
 from fer_runtime import images, infer, pack
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import ProviderError
 from fer_runtime.machine import processor, usable_threads
 from fer_runtime.providers import PROVIDERS, cuda
@@ -287,7 +286,3 @@ def as_page(found: dict[str, Any]) -> str:
     for name, rate in runs["images_per_second"].items():
         lines.append(f"| {name} | {rate:,.0f} | {runs['share'][name]:.2f} |")
     return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    run_app(app)

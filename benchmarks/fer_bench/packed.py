@@ -1,4 +1,4 @@
-"""Packed images end to end against the session alone: `python -m fer_bench.packed FOLDER`.
+"""Packed images end to end against the session alone: `fer-bench packed FOLDER`.
 
 In one run, alternating, on all cores: whole runs from a pack to a CSV file, whole runs from the
 image files to a CSV file, and the session alone on pixels that are in memory already, one thread
@@ -18,7 +18,6 @@ import typer
 from fer_bench import links, timing
 from fer_runtime import infer, pack
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.packed.reader import PackedSet
@@ -95,7 +94,3 @@ def _compare(
             f"  {name:<13} {rates[name]:10,.0f} images/s, {ratio:.3f} of the session alone, "
             f"{processes[name]} worker processes"
         )
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""Large photographs: the decoder against Pillow's full decode: `python -m fer_bench.photos`.
+"""Large photographs: the decoder against Pillow's full decode: `fer-bench photos`.
 
 Makes JPEGs of 12 megapixels with the spectrum of photographs (no photographs are to be had without
 a download) and reads them on one core to the input of a small grey model and of a large colour one:
@@ -19,7 +19,6 @@ import typer
 
 from fer_bench import timing
 from fer_runtime import images
-from fer_runtime.cli.console import run_app
 from fer_runtime.spec import InputSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -108,7 +107,3 @@ def _photograph(path: Path, seed: int) -> Path:
     picture += rng.normal(0, GRAIN, (HEIGHT, WIDTH, 1)).astype(np.float32)
     Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path, quality=90)
     return path
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -1,4 +1,4 @@
-"""fer-infer's pipeline against the limit and a plain loop: `python -m fer_bench.pipeline FOLDER`.
+"""fer-infer's pipeline against the limit and a plain loop: `fer-bench pipeline FOLDER`.
 
 In one run, alternating, from file to CSV row on all cores: the pipeline; another way to share the
 cores (a thread that decodes, a session of n threads); the loop of Pillow and onnxruntime that
@@ -22,7 +22,6 @@ import typer
 from fer_bench import timing
 from fer_runtime import images
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.machine import usable_threads
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Row
@@ -180,7 +179,3 @@ def _decode_alone(session: Session, names: list[str], workers: int) -> None:
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(decode, _batches(names, 32)))
-
-
-if __name__ == "__main__":
-    run_app(app)

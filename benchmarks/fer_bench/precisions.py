@@ -1,4 +1,4 @@
-"""fp32, fp16 and int8 of one checkpoint: `python -m fer_bench.precisions best.pt --data fer2013`.
+"""fp32, fp16 and int8 of one checkpoint: `fer-bench precisions best.pt --data fer2013`.
 
 Exports all three, runs each over the whole validation split, and prints agreement with PyTorch,
 accuracy, size, speed at batch 32 on one thread (in turns), and what the fp32 export took.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import typer
 
 from fer_bench import engines
-from fer_runtime.cli.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 BATCH = 32
@@ -30,6 +30,7 @@ def compare(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file.")] = None,
 ) -> None:
     """Print what each precision costs and gains."""
+    bound_spinning()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(checkpoint, data, Path(folder))
     text = json.dumps(found, indent=2) + "\n"
@@ -90,8 +91,3 @@ def _top1(run: Any, paths: tuple[str, ...], spec: Any) -> npt.NDArray[np.int64]:
         for start in range(0, len(paths), BATCH)
     ]
     return np.concatenate(chosen).astype(np.int64)
-
-
-if __name__ == "__main__":
-    bound_spinning()
-    run_app(app)

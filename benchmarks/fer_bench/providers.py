@@ -1,6 +1,6 @@
 """CPU providers against one another, on one core.
 
-`python -m fer_bench.providers IMAGES` alternates onnxruntime and OpenVINO: the session alone at two
+`fer-bench providers IMAGES` alternates onnxruntime and OpenVINO: the session alone at two
 batch sizes, and whole runs from files to rows. It prints images a second and OpenVINO's share of
 onnxruntime's rate.
 """
@@ -20,7 +20,6 @@ import typer
 from fer_bench import timing
 from fer_runtime import images, infer, pack
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.session import Session
 from fer_runtime.sources import Files
 
@@ -77,7 +76,3 @@ def _print(title: str, runs: timing.Ways, count: int, rounds: int) -> None:
     ratio = timing.median_ratio(seconds["cpu"], seconds["openvino"])
     text = ", ".join(f"{name} {rate:,.0f} images/s" for name, rate in rates.items())
     print(f"{title}: {text}; OpenVINO {ratio:.2f} times onnxruntime")
-
-
-if __name__ == "__main__":
-    run_app(app)

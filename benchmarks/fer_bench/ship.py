@@ -1,4 +1,4 @@
-"""Make the files in `fer_runtime/models`: `python -m fer_bench.ship best.pt --data fer2013`.
+"""Make the files in `fer_runtime/models`: `fer-bench ship best.pt --data fer2013`.
 
 Exports a checkpoint as fp32 and as int8 with parity on the validation images, writes its spec
 beside it, and writes the model card with figures measured by this very command.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_runtime.classifier import SHIPPED
-from fer_runtime.cli.console import bound_spinning, progress_bar, run_app
+from fer_runtime.cli.console import bound_spinning, progress_bar
 from fer_runtime.doctor import golden
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
@@ -53,6 +53,7 @@ def ship(
     folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
 ) -> None:
     """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
+    bound_spinning()
     from fer_export import exporter
     from fer_export.inspection import read_spec
     from fer_export.options import ExportOptions
@@ -209,7 +210,7 @@ CARD_TEMPLATE = """\
 `{architecture}` {arguments}: {size} grey pixels in, seven classes out
 ({labels}). {parameters} parameters, {multiply_adds} multiply-adds per image,
 one ONNX file of {megabytes}; the same as int8 beside it (`fer-infer --model compact_cnn.int8`).
-Written by `python -m fer_bench.ship`, which measured every figure below.
+Written by `fer-bench ship`, which measured every figure below.
 
 **The weights are for research and evaluation only.** FER2013 was collected from the web without its
 subjects' consent and under unclear terms, so they are not covered by the code's licence.
@@ -277,8 +278,3 @@ Speed is the session's alone, on one core of this machine ({processor}), alterna
 
 {precisions}
 """
-
-
-if __name__ == "__main__":
-    bound_spinning()
-    run_app(app)

@@ -1,4 +1,4 @@
-"""One classifier in many threads: `python -m fer_bench.threads FOLDER`.
+"""One classifier in many threads: `fer-bench threads FOLDER`.
 
 Each thread classifies the same images in its own order, one call an image; every answer must be
 what a single thread got, bit for bit, and resident memory must not grow over the second half.
@@ -17,7 +17,6 @@ import numpy as np
 import typer
 
 from fer_runtime import Classifier
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.sources import Files
 
@@ -64,7 +63,3 @@ def _resident() -> int:
     """Resident bytes of this process (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-if __name__ == "__main__":
-    run_app(app)

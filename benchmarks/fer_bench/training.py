@@ -1,4 +1,4 @@
-"""One epoch of fer-train against the usual PyTorch loop: `python -m fer_bench.training DATA`.
+"""One epoch of fer-train against the usual PyTorch loop: `fer-bench training DATA`.
 
 Same model, batch size, precision and kinds of augmentation, same cores, in turn; the ratio is
 between the medians of images/s. Also how much of a step is waiting for data.
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from fer_bench import engines
-from fer_runtime.cli.console import bound_spinning, run_app
+from fer_runtime.cli.console import bound_spinning
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -33,6 +33,7 @@ def compare(
     output: Annotated[Path | None, typer.Option(help="Write the figures as JSON.")] = None,
 ) -> None:
     """Images/s of an epoch of training, and the share of it that is waiting for data."""
+    bound_spinning()
     figures = measure(data, images, batch_size, architecture, repeats)
     for name, values in figures["images_per_second"].items():
         print(f"{name:<46}{statistics.median(values):8,.0f} images/s   (median of {len(values)})")
@@ -133,8 +134,3 @@ def _plain_epoch(root: Path, names: tuple[str, ...], spec: Any, recipe: Any) -> 
         optimizer.step()
         seen += len(targets)
     return seen / (time.perf_counter() - started)
-
-
-if __name__ == "__main__":
-    bound_spinning()
-    run_app(app)

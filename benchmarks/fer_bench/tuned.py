@@ -1,6 +1,6 @@
 """What `fer-infer --tune` finds, against the defaults and an exhaustive sweep.
 
-`python -m fer_bench.tuned IMAGES` tunes several times; each time the settings that it finds and
+`fer-bench tuned IMAGES` tunes several times; each time the settings that it finds and
 the defaults run in turns. Then every combination of settings runs, and what was found is compared
 with the best of them.
 """
@@ -16,7 +16,6 @@ from typing import Annotated
 import typer
 
 from fer_runtime.classifier import find_model
-from fer_runtime.cli.console import run_app
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
 from fer_runtime.sources import Files
@@ -75,7 +74,3 @@ def compare(
     print(f"sweep of {len(sweep)} settings: best {best}, {medians[best]:,.0f} images/s")
     for each in dict.fromkeys(chosen):
         print(f"  {each}: {medians[each] / medians[best]:.3f} of it")
-
-
-if __name__ == "__main__":
-    run_app(app)

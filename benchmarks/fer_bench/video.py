@@ -1,4 +1,4 @@
-"""Three moving faces in a video, followed: `python -m fer_bench.video FOLDER`.
+"""Three moving faces in a video, followed: `fer-bench video FOLDER`.
 
 Makes a video of 1920 x 1080 pixels, 30 frames a second: the astronaut of tests/data and two faces
 of a FER2013 folder, each of which becomes another image of its label every few seconds. They move
@@ -26,7 +26,6 @@ from PIL import Image
 
 from fer_bench import subprocesses
 from fer_bench.face_pictures import astronaut, clouds, fer2013_heads, placed
-from fer_runtime.cli.console import run_app
 from fer_runtime.errors import FerError
 from fer_runtime.faces import FaceDetector
 from fer_runtime.images import Pixels
@@ -223,7 +222,3 @@ def shown(face: Face, time: float) -> Image.Image:
     one, other = (face[(int(turn) + later) % len(face)] for later in (0, 1))
     share = (since - SHOWN + FADE) / FADE
     return one if share <= 0 else Image.blend(one, other, share)
-
-
-if __name__ == "__main__":
-    run_app(app)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 DETECT_SIZE = 1440
 """At 960 a twelfth of the faces of 120 pixels and more in 12-megapixel photographs is not found
-(`python -m fer_bench.face_photos`)."""
+(`fer-bench face-photos`)."""
 MIN_FACE = 20
 MIN_SCORE = 0.6
 

@@ -19,7 +19,7 @@ from fer_runtime.stages.base import Stage, source_of
 QUICK_DECODE = 100e-6
 """Seconds an image below which one worker decodes at a time: so small a task is mostly Python, and
 threads that pass the interpreter's lock back and forth decode no more than one of them alone does
-(48 x 48 JPEGs; `python -m fer_bench.pipeline` prints both)."""
+(48 x 48 JPEGs; `fer-bench pipeline` prints both)."""
 
 
 class WholeImages(Stage):
