@@ -1,55 +1,91 @@
-"""Fixtures of the benchmarks: one exported model and faces to run it on; and a summary."""
+"""Fixtures of the benchmarks: one exported model, faces, engines; and a summary."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_bench import artefacts, engines
-from fer_bench.gpu import skip_without_cuda
+from fer_bench import artefacts, environment
+from fer_bench.engines.hosted import Hosted
+from fer_bench.engines.table import ENGINES
+from fer_runtime import images
+from fer_runtime.machine import usable_threads
+from fer_runtime.session import Session
+
+MOST = 512
+SHIPPED = Path(__file__).parents[1] / "train" / "checkpoints" / "compact_cnn.pt"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--model`: the checkpoint that is measured."""
+    parser.addoption("--model", type=Path, default=SHIPPED, help="A best.pt; default: what ships.")
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> artefacts.Artefacts:
-    """The seeded model in all formats."""
-    return artefacts.make(tmp_path_factory.mktemp("artefacts"))
+def exported(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> artefacts.Artefacts:
+    """The model in all formats."""
+    return artefacts.make(tmp_path_factory.mktemp("artefacts"), pytestconfig.getoption("--model"))
 
 
 @pytest.fixture(scope="session")
-def faces() -> npt.NDArray[np.uint8]:
-    """(256, 1, 48, 48) uint8."""
-    return artefacts.faces(256)
+def faces(exported: artefacts.Artefacts) -> npt.NDArray[np.uint8]:
+    """(512, C, H, W) uint8: drawn faces as the model's pixels."""
+    spec = Session.open(exported.onnx, provider="cpu", threads=1).spec.input
+    drawn = artefacts.faces(MOST).transpose(0, 2, 3, 1)
+    return np.stack([images.load(face, spec) for face in drawn])
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where they cannot run, with what is missing as the reason."""
-    skip_without_cuda(items)
+@pytest.fixture(scope="session")
+def reference(
+    exported: artefacts.Artefacts, faces: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.float32]:
+    """(512, K) probabilities of eager PyTorch."""
+    with Hosted(ENGINES["eager"], exported, usable_threads()) as engine:
+        engine.take(faces)
+        engine.run()
+        return engine.probabilities()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest, exported: artefacts.Artefacts) -> Iterator[Hosted]:
+    """Each engine that can run here, on all cores, in a process of its own."""
+    entry = ENGINES[request.param]
+    if (reason := entry.why_not()) is not None:
+        pytest.skip(f"{request.param}: {reason}")
+    with Hosted(entry, exported, usable_threads()) as opened:
+        opened.facts["engine"] = request.param
+        yield opened
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """Images/s and median latency of each benchmark, and the machine, after pytest-benchmark's."""
+    """Images/s and percentiles of each benchmark, and the machine, after pytest-benchmark's."""
     session = getattr(config, "_benchmarksession", None)
     measured = [each for each in getattr(session, "benchmarks", ()) if each.stats.rounds]
     if not measured:
         return
-    terminalreporter.section("throughput")
-    terminalreporter.write_line(f"{'group':<12}{'engine':<24}{'images/s':>12}{'p50 ms':>12}")
+    terminalreporter.section("images/s, and milliseconds a run")
+    heads = f"{'images/s':>12}{'p50':>10}{'p90':>10}{'p99':>10}"
+    terminalreporter.write_line(f"{'group':<24}{'engine':<32}{heads}")
     for each in measured:
-        seconds, engine = each.stats.median, each.extra_info["engine"]
-        rate = each.extra_info["batch_size"] / seconds
-        terminalreporter.write_line(
-            f"{each.group:<12}{engine:<24}{rate:>12,.0f}{seconds * 1e3:>12.3f}"
-        )
+        info = each.extra_info
+        times = "".join(f"{info['milliseconds'][name]:>10.3f}" for name in ("p50", "p90", "p99"))
+        rate = f"{info['images_per_second']:>12,.0f}"
+        terminalreporter.write_line(f"{each.group:<24}{info['engine']:<32}{rate}{times}")
     versions = {
         name: each.extra_info[name]
         for each in measured
-        for name in ("torch", "onnxruntime")
+        for name in ("torch", "onnxruntime", "openvino")
         if name in each.extra_info
     }
-    facts = engines.machine() | versions
+    facts = environment.machine() | versions
     machine = ", ".join(f"{name} {value}" for name, value in facts.items())
     terminalreporter.write_line(f"machine: {machine}")

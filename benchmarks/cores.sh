@@ -8,5 +8,5 @@ folder=$1
 step cores "$folder"
 step packed "$folder"
 step threads "$folder"
-step memory "$folder" --most 1000000 --workers 2
+step memory "$folder" --most 1000000 --workers 2 --model compact_cnn.int8 --in-each 2000
 step crashes "$folder" --workers 2

@@ -3,5 +3,5 @@ step() {
     printf '\n$ fer-bench %s\n' "$*"
     fer-bench "$@"
 }
-python -c 'from fer_bench.engines import machine
+python -c 'from fer_bench.environment import machine
 print(", ".join(f"{name} {value}" for name, value in machine().items()))'

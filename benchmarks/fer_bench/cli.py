@@ -36,6 +36,7 @@ COMMANDS = {
     "pipeline": "The pipeline against the limit and a plain loop.",
     "precisions": "fp32, fp16 and int8 of one checkpoint.",
     "providers": "CPU providers against one another, on one core.",
+    "roofline": "How far the models are from what this machine could do.",
     "ship": "Make the files in fer_runtime/models.",
     "threads": "One classifier in many threads.",
     "training": "One epoch of fer-train against the usual PyTorch loop.",

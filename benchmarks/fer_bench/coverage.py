@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 import typer
 
-from fer_bench import engines
+from fer_bench import environment
 from fer_runtime.cli.console import bound_spinning
 from fer_runtime.errors import FerError
 
@@ -143,7 +143,7 @@ def seeded(net: str, folder: Path, seed: int = 0) -> tuple[Path, ModelDescriptio
 def page(outcomes: Sequence[Outcome]) -> str:
     """The outcomes as Markdown, a row a net."""
     formats = list(dict.fromkeys(outcome.format_name for outcome in outcomes))
-    machine = engines.machine()
+    machine = environment.machine()
     lines = [
         "# What exports, and how close it stays",
         "",

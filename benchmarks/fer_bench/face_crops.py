@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from fer_bench import engines
+from fer_bench import environment
 from fer_bench.face_pictures import BACKGROUNDS
 from fer_runtime import images, labelled
 from fer_runtime.classifier import find_model
@@ -105,7 +105,7 @@ def compare(
         runs.append(measure(data, session, detector, setting, rules))
         print(_table(runs[-1]), flush=True)
     if output:
-        found = {"min_score": min_score, "runs": runs, "machine": engines.machine()}
+        found = {"min_score": min_score, "runs": runs, "machine": environment.machine()}
         output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 

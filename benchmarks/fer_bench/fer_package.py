@@ -21,7 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_bench import engines
+from fer_bench import environment
 from fer_runtime.errors import FerError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -96,7 +96,7 @@ def measure(paths: list[Path], data: Path, python: Path, repeats: int) -> dict[s
         "accuracy": accuracy,
         "ratio": statistics.median(rates[ours]) / statistics.median(rates[theirs]),
         "ratio_int8": statistics.median(rates[small]) / statistics.median(rates[theirs]),
-        "machine": engines.machine(),
+        "machine": environment.machine(),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,10 @@ def compare(
     data: Annotated[Path, typer.Argument(help="Folder of images.")],
     model: Annotated[str, typer.Option(help="ONNX file or shipped model.")] = "compact_cnn",
     most: Annotated[int, typer.Option(help="The largest number of images.", min=8)] = 200_000,
-    workers: Annotated[int, typer.Option(help="Worker processes, not counted.", min=0)] = 0,
+    workers: Annotated[int, typer.Option(help="Worker processes.", min=0)] = 0,
+    in_each: Annotated[
+        int | None, typer.Option(help="Images in each folder; default: all in one.", min=1)
+    ] = None,
 ) -> None:
     """Peak memory and seconds of runs over the images, a quarter of the largest number, and it."""
     originals = sum(1 for _ in Files([data]))
@@ -32,32 +35,25 @@ def compare(
     with tempfile.TemporaryDirectory(dir=data.parent) as folder:  # links stay on one file system
         for count in (originals, most // 4, most):
             faces = Path(folder) / str(count)
-            links.link(data, faces, count)
+            links.link(data, faces, count, in_each=in_each)
             runs.append(_run(faces, model, Path(folder) / "rows.csv", count, workers))
     first, *_, last = runs
     further = (last["peak_bytes"] - first["peak_bytes"]) / (last["images"] - first["images"])
     for run in runs:
         print(
-            f"{run['images']:>9,} images: peak {run['peak_bytes'] / 1e6:6.1f} MB, "
-            f"{run['seconds']:6.1f} s, {run['microseconds_each']:.0f} us an image"
+            f"{run['images']:>9,} images: peak {run['peak_bytes'] / 1e6:6.1f} MB"
+            f"{run['workers']}, {run['seconds']:6.1f} s, {run['microseconds_each']:.0f} us an image"
         )
     print(f"{further:.0f} bytes for each further file name")
 
 
-def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict[str, float]:
+def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict[str, Any]:
     """One `fer-infer` as a process of its own; checks that it wrote a row an image."""
-    ended = subprocesses.run(
-        folder,
-        "--model",
-        model,
-        "--provider",
-        "cpu",
-        "-o",
-        rows,
-        "--overwrite",
-        "--workers",
-        workers,
-    )
+    with subprocesses.Watched() as watched:
+        ended = subprocesses.run(
+            folder, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite",
+            "--workers", workers,
+        )  # fmt: skip
     with open(rows, "rb") as stream:
         written = sum(1 for _ in stream) - 1
     if ended.status or written != count:
@@ -66,5 +62,6 @@ def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict
         "images": count,
         "seconds": ended.seconds,
         "peak_bytes": ended.peak_bytes,
+        "workers": f" (with its workers {watched.peak_bytes / 1e6:.1f} MB)" if workers else "",
         "microseconds_each": ended.seconds / count * 1e6,
     }

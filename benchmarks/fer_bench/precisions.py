@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import typer
 
-from fer_bench import engines
+from fer_bench import environment
 from fer_runtime.cli.console import bound_spinning
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -79,7 +79,7 @@ def measure(checkpoint: Path, data: Path, folder: Path) -> dict[str, Any]:
         "images": len(known.paths),
         "precisions": precisions,
         "seconds_of_the_fp32_export": seconds,
-        "machine": engines.machine(),
+        "machine": environment.machine(),
     }
 
 

@@ -68,10 +68,9 @@ def ship(
     uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SHIPPED.name
-    options = ExportOptions(images=data / "validation")
-    exporter.export(checkpoint, "onnx", path, options)
-    options = replace(
-        options,
+    exporter.export(checkpoint, "onnx", path, ExportOptions(images=data / "validation"))
+    options = ExportOptions(
+        images=data / "validation",
         precision="int8",
         calibration=data / "train",
         evaluation=data / "validation",

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 PROGRAM = "import sys; sys.argv[0] = 'fer-infer'; from fer_runtime.cli.infer import main; main()"
@@ -51,6 +55,49 @@ def run(*arguments: object, before: Callable[[], None] | None = None) -> Ended:
         peak = re.search(rb"VmHWM:\s+(\d+) kB", status.read())
     peak_bytes = int(peak.group(1)) * 1024 if peak else 0
     return Ended(process.returncode, seconds, peak_bytes, stdout, stderr)
+
+
+class Watched:
+    """Looks at the memory of this process's descendants ten times a second, as long as it is open.
+
+    Memory that several share is divided among them (proportional set size, Linux only).
+    """
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watched:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(0.1):
+            self.peak_bytes = max(self.peak_bytes, sum(map(_memory_of, _children(os.getpid()))))
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread or a process that has just ended
+            for child in map(int, path.read_text().split()):
+                found += [child, *_children(child)]
+    return found
+
+
+def _memory_of(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    size = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    return int(size[1]) * 1024 if size else 0
 
 
 def _start(

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fer_bench import engines
+from fer_bench import environment
 from fer_runtime.cli.console import bound_spinning
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -82,7 +82,7 @@ def measure(
         "ratio": statistics.median(ours) / statistics.median(plain),
         "data_share": statistics.median(waits),
         "decode_seconds": decode_seconds,
-        "machine": engines.machine(),
+        "machine": environment.machine(),
     }
 
 

@@ -7,18 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench import baseline, demo, end_to_end, engines, precisions
+from fer_bench import baseline, demo, end_to_end, precisions
 from fer_bench.artefacts import Artefacts
 from fer_export.precision import int8
 from fer_runtime import images
 from fer_train import checkpoint
-
-
-def test_engines_agree(exported: Artefacts, faces: np.ndarray) -> None:
-    pixels = faces[:9].copy()
-    outputs = {name: open_(exported, 1).run(pixels) for name, open_ in engines.ENGINES.items()}
-    for name, probabilities in outputs.items():
-        np.testing.assert_allclose(probabilities, outputs["eager"], atol=1e-6, err_msg=name)
 
 
 def test_baseline_sees_the_runtimes_pixels(exported: Artefacts, dataset: Path) -> None:

@@ -1,0 +1,170 @@
+"""How far the models are from what this machine could do: `fer-bench roofline`.
+
+The roofline of Williams et al. 2009: a layer takes at least its multiply-adds at the processor's
+peak, and at least its bytes at the memory's. Both are measured here, in the same run: the largest
+rate of large matrix products (float32 by NumPy and onnxruntime, int8 by onnxruntime), and of
+copying an array that no cache holds. One core, because the runtime gives each core a session.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from fer_bench import graph_cost, timing
+from fer_runtime.classifier import find_model
+from fer_runtime.machine import processor
+from fer_runtime.session import Session
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+SIDE = 1536
+"""Of the matrices."""
+COPIED = 256 * 1024 * 1024
+SHIPPED = ("compact_cnn", "compact_cnn.int8")
+CONVERSIONS = ("Reorder", "Quantize", "Dequantize", "Transpose", "Cast")
+
+
+@app.command()
+def compare(
+    model: Annotated[list[str], typer.Option(help="ONNX file or shipped model.")] = list(SHIPPED),  # noqa: B006
+    batch_size: Annotated[int, typer.Option(min=1)] = 32,
+    repeats: Annotated[int, typer.Option(min=1)] = 7,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file.")] = None,
+) -> None:
+    """The peak of one core, each model's share of it, and where its time goes."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
+    peaks = measure_peaks(repeats)
+    print(f"{processor()}, one core")
+    print(f"  float32 {peaks['float32'] / 1e9:8.1f} G multiply-adds/s (matrix product)")
+    print(f"  int8    {peaks['int8'] / 1e9:8.1f} G multiply-adds/s (matrix product)")
+    print(f"  memory  {peaks['memory'] / 1e9:8.1f} GB/s (copy, read and written)")
+    found: dict[str, Any] = {"processor": processor(), "peaks": peaks, "models": {}}
+    for each in model:
+        found["models"][each] = share = shares(find_model(each), peaks, batch_size, repeats)
+        _show(each, share, batch_size)
+    if output is not None:
+        output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def measure_peaks(repeats: int) -> dict[str, float]:
+    """Multiply-adds/s of float32 and int8, and bytes/s, on this thread."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
+    source = np.ones(COPIED // 2, np.uint8)
+    target = np.empty_like(source)
+    levels = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
+    weights = rng.integers(-64, 64, (SIDE, SIDE), np.int8)
+    with tempfile.TemporaryDirectory() as folder:
+        ways: dict[str, Callable[[], object]] = {
+            "numpy": lambda: left @ right,
+            "float32": _product(Path(folder) / "float.onnx", left, right),
+            "int8": _product(Path(folder) / "int8.onnx", levels, weights),
+            "memory": lambda: np.copyto(target, source),
+        }
+        best = {
+            name: min(times) for name, times in timing.alternate(ways, repeats).items()
+        }  # the machine at its best: what is left of the gap is ours
+    work = SIDE**3
+    return {
+        "float32": work / min(best["numpy"], best["float32"]),
+        "int8": work / best["int8"],
+        "memory": COPIED / best["memory"],
+    }
+
+
+def _product(path: Path, left: Any, right: Any) -> Callable[[], object]:
+    """A matrix product in onnxruntime, with the second matrix as weights."""
+    import onnx
+    import onnxruntime
+    from onnx import helper, numpy_helper
+
+    is_float = left.dtype == np.float32
+    node = helper.make_node("MatMul" if is_float else "MatMulInteger", ["left", "right"], ["made"])
+    kinds = (helper.np_dtype_to_tensor_dtype(left.dtype), 1 if is_float else 6)
+    graph = helper.make_graph(
+        [node], "product",
+        [helper.make_tensor_value_info("left", kinds[0], left.shape)],
+        [helper.make_tensor_value_info("made", kinds[1], left.shape)],
+        [numpy_helper.from_array(right, "right")],
+    )  # fmt: skip
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10), path
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda: session.run(None, {"left": left})
+
+
+def shares(path: Path, peaks: dict[str, float], batch_size: int, repeats: int) -> dict[str, Any]:
+    """A model's time for an image, the least that the peaks allow, and what takes its time."""
+    session = Session.open(path, provider="cpu", threads=1)
+    shape = (batch_size, *session.spec.input.shape)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    runs = max(3, 1600 // batch_size)
+
+    def run() -> None:
+        for _ in range(runs):
+            session.run(pixels)
+
+    seconds = timing.medians(timing.alternate({"run": run}, repeats))["run"] / runs / batch_size
+    layers = graph_cost.layers(path)
+    least = sum(
+        max(
+            layer.multiply_adds / peaks["int8" if layer.is_int8 else "float32"],
+            (layer.activation_bytes + layer.weight_bytes / batch_size) / peaks["memory"],
+        )
+        for layer in layers
+    )
+    return {
+        "multiply_adds": sum(layer.multiply_adds for layer in layers),
+        "microseconds": seconds * 1e6,
+        "least_microseconds": least * 1e6,
+        "share": least / seconds,
+        "spent_microseconds": spent(path, pixels),
+    }
+
+
+def spent(path: Path, pixels: Any) -> dict[str, float]:
+    """Microseconds an image by kind of operator, by onnxruntime's own profile."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        name = session.get_inputs()[0].name
+        for _ in range(60):
+            session.run(None, {name: pixels})
+        events = json.loads(Path(session.end_profiling()).read_text("utf-8"))
+    times: dict[str, list[float]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("kernel_time"):
+            times[event["args"]["op_name"] + "\0" + event["name"]].append(event["dur"])
+    total: dict[str, float] = defaultdict(float)
+    for key, values in times.items():
+        kind = key.partition("\0")[0]
+        group = "conversions" if any(word in kind for word in CONVERSIONS) else kind
+        total[group] += float(np.median(values)) / len(pixels)
+    return dict(sorted(total.items(), key=lambda pair: -pair[1]))
+
+
+def _show(model: str, found: dict[str, Any], batch_size: int) -> None:
+    print(f"{model}, {found['multiply_adds'] / 1e6:.1f} M multiply-adds, batch {batch_size}")
+    print(
+        f"  {found['microseconds']:.1f} us an image; the peaks allow "
+        f"{found['least_microseconds']:.1f}: {found['share']:.0%} of the limit"
+    )
+    spent = ", ".join(f"{k} {v:.1f}" for k, v in found["spent_microseconds"].items() if v >= 0.5)
+    print(f"  by operator, in us: {spent}")
