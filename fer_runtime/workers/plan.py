@@ -17,7 +17,7 @@ LOOKED_AHEAD = 50_000
 """Items that may be read ahead to see whether there is enough work; only names are kept of them."""
 
 WORKER_BYTES = 64 * 1024 * 1024
-"""What a worker takes beside its model (`fer-bench cores` measures it)."""
+"""What a worker takes beside its model (`fer-bench memory --workers 2` measures it)."""
 MODEL_TIMES = 8
 """A model in memory, with what computing it takes, against its file."""
 
