@@ -66,6 +66,7 @@ APPS = {
     "fer-pack": "fer_runtime.cli.pack",
     "fer-train": "fer_train.cli",
     "fer-export": "fer_export.cli",
+    "fer-bench": "fer_bench.cli",
 }
 """Program -> the module of its command line, whose `main` runs in this process: importing torch for
 each command would take seconds."""
@@ -175,9 +176,8 @@ def parse(module: str, arguments: list[str], *, whole: bool) -> None:
     command = typer.main.get_command(importlib.import_module(module).app)
     context = click.Context(command)
     if isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
-        name, *arguments = arguments
-        found = command.get_command(context, name)
-        assert found is not None, f"{module} has no command {name}"
+        _, found, arguments = command.resolve_command(context, arguments)
+        assert found is not None
         command = found
     names = {name for entry in command.get_params(context) for name in entry.opts}
     options = [word for word in arguments if re.match(r"--?[a-z]", word)]
