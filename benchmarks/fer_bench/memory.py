@@ -54,6 +54,7 @@ def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict
             folder, "--model", model, "--provider", "cpu", "-o", rows, "--overwrite",
             "--workers", workers,
         )  # fmt: skip
+    total = f" (with its workers {watched.peak_bytes / 1e6:.1f} MB)"
     with open(rows, "rb") as stream:
         written = sum(1 for _ in stream) - 1
     if ended.status or written != count:
@@ -62,6 +63,6 @@ def _run(folder: Path, model: str, rows: Path, count: int, workers: int) -> dict
         "images": count,
         "seconds": ended.seconds,
         "peak_bytes": ended.peak_bytes,
-        "workers": f" (with its workers {watched.peak_bytes / 1e6:.1f} MB)" if workers else "",
+        "workers": total if workers and watched.peak_bytes else "",
         "microseconds_each": ended.seconds / count * 1e6,
     }

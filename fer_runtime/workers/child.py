@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import sys
 import threading
@@ -23,6 +22,7 @@ from fer_runtime.workers.messages import (
     Job,
     Ready,
     Sent,
+    own_streams,
     packed_rows,
     receive,
     send,
@@ -36,11 +36,8 @@ Messages = queue.SimpleQueue[Any]
 
 def main() -> None:
     """Serve the parent over standard input and output, which nothing else can write to."""
-    incoming = os.fdopen(os.dup(0), "rb", buffering=0)
-    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not come between the messages
     try:
-        serve(incoming, outgoing)
+        serve(*own_streams())
     except OSError:  # the parent has gone
         sys.exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from collections.abc import Sequence
@@ -109,6 +110,17 @@ class Done(NamedTuple):
     seconds: float
 
 
+def own_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output of a process that exchanges messages, for it alone from now on.
+
+    What a library prints goes to standard error: it must not come between the messages.
+    """
+    incoming = os.fdopen(os.dup(0), "rb", buffering=0)
+    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    return incoming, outgoing
+
+
 def send(stream: BinaryIO, message: object) -> None:
     """Write a message; raises OSError where the reader has gone."""
     body = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
@@ -145,7 +157,7 @@ def sendable(error: BaseException) -> Failed:
 
 
 def packed_items(batch: Sequence[Item]) -> Sent:
-    """A batch as it is sent: a hundred small tuples take a worker's time for fifty images."""
+    """A batch as it is sent: in few objects, each of which costs both processes time."""
     first = batch[0]
     if first.content is None:
         if all(

@@ -33,7 +33,6 @@ class Opened(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """A run: its seconds by the wall clock, and of the CPU in all threads."""
+    """A run is over; its seconds by the wall clock."""
 
     seconds: float
-    cpu_seconds: float

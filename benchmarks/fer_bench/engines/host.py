@@ -6,16 +6,15 @@ time of a run is taken here, so that sending messages is not part of it.
 
 from __future__ import annotations
 
-import os
 import resource
 import time
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 
 from fer_bench.engines.engine import Engine, Opened, Ran
 from fer_runtime._lazy import resolve
-from fer_runtime.workers.messages import receive, send, sendable
+from fer_runtime.workers.messages import own_streams, receive, send, sendable
 
 
 def main() -> None:
@@ -23,18 +22,16 @@ def main() -> None:
 
     Messages: pixels to keep, "run", "probabilities" of the last run, "peak" for bytes of memory.
     """
-    incoming = os.fdopen(os.dup(0), "rb", buffering=0)
-    outgoing = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints must not come between the messages
+    incoming, outgoing = own_streams()
     try:
         _serve(incoming, outgoing)
-    except EOFError:
+    except (EOFError, KeyboardInterrupt):  # the parent has gone, or says so itself
         pass
     except Exception as error:
         send(outgoing, sendable(error))
 
 
-def _serve(incoming: Any, outgoing: Any) -> None:
+def _serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     home, artefacts, threads = receive(incoming)
     engine: Engine = resolve(home)(artefacts, threads)
     send(outgoing, Opened(dict(engine.facts)))
@@ -45,10 +42,9 @@ def _serve(incoming: Any, outgoing: Any) -> None:
         if isinstance(asked, np.ndarray):
             pixels = asked
         elif asked == "run":
-            cpu, started = time.process_time(), time.perf_counter()
+            started = time.perf_counter()
             probabilities = engine.run(pixels)
-            seconds = time.perf_counter() - started
-            send(outgoing, Ran(seconds, time.process_time() - cpu))
+            send(outgoing, Ran(time.perf_counter() - started))
         elif asked == "probabilities":
             send(outgoing, np.array(probabilities))
         elif asked == "peak":

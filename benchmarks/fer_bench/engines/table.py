@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -21,13 +20,6 @@ megabytes is new memory in each run, and half of PyTorch's time at large batches
 
 def _always() -> None:
     return None
-
-
-def _without(module: str) -> Callable[[], str | None]:
-    def why_not() -> str | None:
-        return None if importlib.util.find_spec(module) else f"{module} is not installed"
-
-    return why_not
 
 
 def _without_compiler() -> str | None:

@@ -230,13 +230,11 @@ def _outside(path: Path, kept: Sequence[str]) -> list[str]:
     """
     nodes = onnx.load(path).graph.node
     layers = {node.name for node in nodes if node.op_type in _WEIGHTED} - set(kept)
-    after: set[str] = set()
-    """Values that come from an int8 layer."""
+    after: set[str] = set()  # values that come from an int8 layer
     for node in nodes:
         if node.name in layers or not after.isdisjoint(node.input):
             after.update(node.output)
-    before: set[str] = set()
-    """Values that an int8 layer needs."""
+    before: set[str] = set()  # values that an int8 layer needs
     for node in reversed(nodes):
         if node.name in layers or not before.isdisjoint(node.output):
             before.update(node.input)
