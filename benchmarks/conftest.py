@@ -75,7 +75,7 @@ def pytest_terminal_summary(
     terminalreporter.section("images/s, and milliseconds a run")
     heads = f"{'images/s':>12}{'p50':>10}{'p90':>10}{'p99':>10}"
     terminalreporter.write_line(f"{'group':<24}{'engine':<32}{heads}")
-    for each in measured:
+    for each in sorted(measured, key=lambda one: (one.extra_info["batch_size"], one.group)):
         info = each.extra_info
         times = "".join(f"{info['milliseconds'][name]:>10.3f}" for name in ("p50", "p90", "p99"))
         rate = f"{info['images_per_second']:>12,.0f}"

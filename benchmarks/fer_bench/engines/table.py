@@ -15,7 +15,7 @@ KEEP_BLOCKS: Mapping[str, str] = MappingProxyType(
     }
 )
 """glibc keeps large blocks instead of giving them back to the system. By default a tensor of some
-megabytes is new memory in each run, and half of PyTorch's time at large batches is page faults."""
+megabytes is new memory in each run, which the kernel has to find and clear."""
 
 
 def _always() -> None:
