@@ -13,6 +13,7 @@ from fer_bench import artefacts, environment
 from fer_bench.engines.hosted import Hosted
 from fer_bench.engines.table import ENGINES
 from fer_runtime import images
+from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
 
@@ -30,7 +31,11 @@ def exported(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> artefacts.Artefacts:
     """The model in all formats."""
-    return artefacts.make(tmp_path_factory.mktemp("artefacts"), pytestconfig.getoption("--model"))
+    checkpoint = pytestconfig.getoption("--model")
+    try:
+        return artefacts.make(tmp_path_factory.mktemp("artefacts"), checkpoint)
+    except FerError as error:
+        pytest.exit(f"--model: {error}", returncode=error.exit_status)
 
 
 @pytest.fixture(scope="session")

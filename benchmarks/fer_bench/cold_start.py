@@ -18,6 +18,7 @@ import typer
 
 from fer_bench import timing
 from fer_runtime.classifier import find_model
+from fer_runtime.errors import FerError
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -60,4 +61,7 @@ def compare(
 def _run(command: list[str]) -> None:
     environment = {**os.environ, "ORT_DISABLE_TELEMETRY": "1"}  # the floor without it too
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    done = subprocess.run(command, check=False, capture_output=True, env=environment)
+    if done.returncode:
+        said = (done.stdout + done.stderr).decode(errors="replace").strip()
+        raise FerError(f"{command[0]} ended with status {done.returncode}: {said}")

@@ -94,6 +94,8 @@ EXTRAS = {
     "onnxscript": "export",
     "pyarrow": "parquet",
     "av": "video",
+    "cv2": "dev",
+    "atheris": "fuzz",
 }
 """Package -> the extra that brings it."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fer_bench import graph_cost, links, roofline
 from fer_bench.artefacts import Artefacts
 from fer_bench.engines import pytorch
 from fer_bench.engines.engine import Engine
 from fer_bench.engines.hosted import Hosted, clock
 from fer_bench.engines.table import ENGINES, KEEP_BLOCKS, Entry
-from fer_runtime.errors import FerError, ModelFileError
+from fer_runtime.classifier import find_model
+from fer_runtime.errors import DataError, FerError, ModelFileError
+from fer_train import checkpoint, models
 
 HERE = "tests.bench.test_engines"
 """This module, as the engine's process imports it."""
@@ -70,3 +74,44 @@ def test_an_engine_whose_process_ends_is_an_error(exported: Artefacts) -> None:
         engine.take(np.zeros((1, 1, 48, 48), np.uint8))
         with pytest.raises(FerError, match="ended with 3"):
             engine.run()
+
+
+def test_graphs_are_counted_as_pytorch_counts_them(exported: Artefacts) -> None:
+    loaded = checkpoint.load(exported.checkpoint)
+    layers = graph_cost.layers(exported.onnx)
+    expected = models.multiply_adds(loaded.net(), loaded.spec.input)
+    assert sum(layer.multiply_adds for layer in layers) == expected
+    assert not any(layer.is_int8 for layer in layers)
+
+
+def test_int8_layers_are_counted_as_such() -> None:
+    floats, int8 = (graph_cost.layers(find_model(f"compact_cnn{end}")) for end in ("", ".int8"))
+    # In another order: both branches of a residual block are counted.
+    assert sorted(x.multiply_adds for x in int8) == sorted(x.multiply_adds for x in floats)
+    assert [x.name for x in int8 if not x.is_int8] == [int8[0].name]
+    assert sum(x.weight_bytes for x in int8) < sum(x.weight_bytes for x in floats) / 3.9
+
+
+def test_roofline_is_the_larger_of_computing_and_moving() -> None:
+    path = find_model("compact_cnn.int8")
+    layers = graph_cost.layers(path)
+    fast, slow = 1e15, 1e9
+    computing = roofline.shares(path, {"float32": slow, "int8": slow, "memory": fast}, 2, 1)
+    added = sum(layer.multiply_adds for layer in layers)
+    assert computing["least_microseconds"] == pytest.approx(added / slow * 1e6)
+    moving = roofline.shares(path, {"float32": fast, "int8": fast, "memory": slow}, 2, 1)
+    moved = sum(layer.activation_bytes + layer.weight_bytes / 2 for layer in layers)
+    assert moving["least_microseconds"] == pytest.approx(moved / slow * 1e6)
+    share = moving["least_microseconds"] / moving["microseconds"]
+    assert moving["share"] == pytest.approx(share)
+    assert moving["spent_microseconds"]["QLinearConv"] > 0
+
+
+def test_peaks_are_measured() -> None:
+    peaks = roofline.measure_peaks(1)
+    assert set(peaks) == {"float32", "int8", "memory"} and min(peaks.values()) > 1e8
+
+
+def test_a_folder_without_images_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no image files"):
+        links.link(tmp_path, tmp_path / "links", 5)
