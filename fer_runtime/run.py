@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,6 +16,7 @@ from fer_runtime.columns import TRACK, Columns
 from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
+from fer_runtime.interrupts import InterruptsHeld
 from fer_runtime.machine import usable_threads
 from fer_runtime.rows import before_error
 from fer_runtime.run_batches import RunBatches
@@ -26,7 +28,7 @@ from fer_runtime.sinks.resume import (
     check_complete,
     check_complete_record,
     identity,
-    record_path,
+    is_complete,
     remaining,
     remove_record,
 )
@@ -93,7 +95,7 @@ class Run:
         kind = sink_of(self.ending)
         self._counts, self._sample = Counts(), Sample()
         self.finished = Finished()
-        self.complete = resume and _is_complete(self.output)
+        self.complete = resume and is_complete(self.output)
         if self.complete:
             self.finished = kind.read_finished(Path(self.output))
             check_complete(self.output, self.finished, self.sources)
@@ -158,17 +160,17 @@ class Run:
             batches = self._batches.run(
                 items, only_written=not watching, here=lambda: self._repeated != 0
             )
+            # A reader of standard output may wait for ever, and so might Ctrl-C.
+            whole = nullcontext() if sink.to_stdout else InterruptsHeld()
             for rows in self._new(batches, rest.repeated):
-                if isinstance(rows, Encoded):
-                    sink.append(rows.payload)
-                    count = rows.rows
-                else:
-                    sink.write(rows)
-                    count = len(rows)
+                before = self._counts.rows
+                with whole:
+                    self._write(sink, rows)
+                if not isinstance(rows, Encoded):
                     for observer in watching:
                         observer.add(rows)
                 if progress is not None:
-                    progress(count)
+                    progress(self._counts.rows - before)
             if self.sources.shard == (1, 1):
                 self._require_images()
         return self.result
@@ -229,7 +231,6 @@ class Run:
         """Batches without the first rows, which are finished already."""
         for batch in batches:
             if isinstance(batch, Encoded):
-                self._counts.add_counted(batch.rows, batch.errors, batch.pictures, batch.faces)
                 yield batch
                 if batch.failure is not None:
                     raise ImageError(batch.failure)
@@ -243,8 +244,16 @@ class Run:
                 if failure is not None:
                     yield good
                     raise ImageError(failure)
-            self._counts.add(rows)
             yield rows
+
+    def _write(self, sink: Sink, rows: Rows) -> None:
+        """Write the rows, and only then count them."""
+        if isinstance(rows, Encoded):
+            sink.append(rows.payload)
+            self._counts.add_counted(*rows.counts)
+        else:
+            sink.write(rows)
+            self._counts.add(rows)
 
     def _require_images(self) -> None:
         if not self._counts.rows + self.finished.rows:
@@ -334,16 +343,8 @@ def infer(
 
 
 def _face_options(faces: bool | FaceOptions) -> FaceOptions | None:
-    if isinstance(faces, bool):
-        if not faces:
-            return None
-        from fer_runtime.faces.options import FaceOptions
+    if not faces:
+        return None
+    from fer_runtime.faces.options import FaceOptions
 
-        return FaceOptions()
-    return faces.checked()
-
-
-def _is_complete(output: str) -> bool:
-    """Whether a file is there that no partial one belongs to."""
-    partial = Path(f"{output}.partial")
-    return os.path.isfile(output) and not (partial.exists() and record_path(partial).exists())
+    return FaceOptions() if isinstance(faces, bool) else faces.checked()

@@ -28,6 +28,11 @@ class Encoded(NamedTuple):
     faces: int
     failure: str | None = None
 
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Rows, errors, pictures and faces."""
+        return self.rows, self.errors, self.pictures, self.faces
+
     @classmethod
     def of(cls, rows: Sequence[Row], encode: Encoder, failure: str | None = None) -> Encoded:
         """Encode rows and count them."""

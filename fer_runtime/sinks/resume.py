@@ -81,6 +81,12 @@ class Tally:
         )
 
 
+def is_complete(output: str) -> bool:
+    """Whether a file is there that no partial one belongs to."""
+    partial = Path(f"{output}.partial")
+    return os.path.isfile(output) and not (partial.exists() and record_path(partial).exists())
+
+
 def record_path(partial: Path) -> Path:
     """The file beside a partial file that records its run."""
     return partial.with_name(f"{partial.name}{RECORD}")

@@ -6,12 +6,18 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from fer_runtime import infer
+from fer_runtime.rows import Row
+from fer_runtime.run import Run
+from fer_runtime.sinks.lines import LinesSink
 from tests.runtime.command import (
     INFER,
     ROWS,
@@ -68,6 +74,38 @@ def test_ctrl_c_is_status_130_and_keeps_what_was_done(
     assert [row["path"] for row in rows] == [str(many / f"{i:04}.jpg") for i in range(len(rows))]
     assert f"interrupted after {len(rows):,} images" in log.decode()
     assert rows[-1]["error"] == ""
+
+
+def test_ctrl_c_in_the_middle_of_a_write_waits_for_its_end(
+    messy: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal there could tear a row, and the count would not be that of the file."""
+    write = LinesSink.write
+    after = []
+
+    def interrupted(sink: LinesSink, rows: Iterable[Row]) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(sink, rows)
+        after.append(sink)
+
+    monkeypatch.setattr(LinesSink, "write", interrupted)
+    output = tmp_path / "rows.csv"
+    run = Run([messy], output, model=tiny_model, provider="cpu", batch_size=2, workers=0)
+    with pytest.raises(KeyboardInterrupt):
+        run.execute()
+    assert len(after) == 1
+    rows = read_csv(output.with_name("rows.csv.partial").read_bytes())
+    assert len(rows) == run.result.rows > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_run_on_another_thread_leaves_ctrl_c_alone(
+    messy: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(infer, [messy], tmp_path / "rows.csv", model=tiny_model)
+        assert future.result().rows > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(many: Path, tiny_model: Path) -> None:
