@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fer_runtime.sinks.encoded import Rows
     from fer_runtime.workers.pool import Task, WorkerPool
 
-TASK_SECONDS = 0.025
+TASK_SECONDS = 0.1
 """Work in one task: long beside sending it, short beside a run, and what a dying worker costs."""
 MOST_BATCHES = 32
 TASKS_IN_FLIGHT = 3
