@@ -15,6 +15,7 @@ from fer_runtime.cli.console import VersionFlag, make_app, run_app
 
 COMMANDS = {
     "cold-start": "What one image costs from a cold start.",
+    "compare": "What changed between two versions, settings or stored runs, beyond noise.",
     "cores": "One fer-infer on every core against a pinned one on each.",
     "coverage": "torchvision's nets through every format.",
     "crashes": "fer-infer that is killed, or runs out of disk or readers.",
@@ -36,6 +37,7 @@ COMMANDS = {
     "pipeline": "The pipeline against the limit and a plain loop.",
     "precisions": "fp32, fp16 and int8 of one checkpoint.",
     "providers": "CPU providers against one another, on one core.",
+    "report": "A stored run of pytest benchmarks as a page, and what to deploy.",
     "roofline": "How far the models are from what this machine could do.",
     "ship": "Make the files in fer_runtime/models.",
     "threads": "One classifier in many threads.",

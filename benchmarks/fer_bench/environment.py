@@ -1,17 +1,24 @@
-"""The machine that a figure was measured on."""
+"""The machine and the software that a figure was measured on."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import os
 import platform
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fer_runtime._version import __version__
+from fer_runtime.machine import cpu_features, processor, usable_threads
+
 
 def machine() -> dict[str, Any]:
     """CPU, cores that this process may use, and versions."""
-    from fer_runtime.machine import processor, usable_threads
-
     return {
         "cpu": processor(),
         "cores": usable_threads(),
@@ -19,3 +26,54 @@ def machine() -> dict[str, Any]:
         "system": platform.platform(),
         "numpy": np.__version__,
     }
+
+
+def environment() -> dict[str, Any]:
+    """Everything that a reader needs to judge a record: `machine`, and what else may matter."""
+    from fer_runtime.doctor.installation import package_versions
+    from fer_runtime.providers import cuda
+
+    return {
+        **machine(),
+        "cpu_features": cpu_features(),
+        "cores_of_machine": os.cpu_count(),
+        "memory_bytes": memory_bytes(),
+        "gpus": [device.name for device in cuda.devices()],
+        "driver_cuda": cuda.driver_cuda(),
+        "packages": {name: version for name, version in package_versions().items() if version},
+        "fer_runtime": __version__,
+        "commit": commit(),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def load() -> float | None:
+    """Processes that want to run, over the last minute; None where the system does not say."""
+    with contextlib.suppress(AttributeError, OSError):
+        return round(os.getloadavg()[0], 2)
+    return None
+
+
+def memory_bytes() -> int | None:
+    """Bytes of memory of the machine; None where the system does not say (Linux only)."""
+    with contextlib.suppress(OSError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        if found := re.search(r"^MemTotal:\s+(\d+) kB$", text, re.MULTILINE):
+            return int(found.group(1)) * 1024
+    return None
+
+
+def commit(folder: Path = Path(__file__).parent) -> str | None:
+    """The commit of the source, with "+changes" where files differ; None without a repository."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

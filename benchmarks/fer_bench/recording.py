@@ -1,18 +1,20 @@
-"""What a benchmark of pytest-benchmark measures of an engine, and records beside the times."""
+"""What a benchmark of pytest-benchmark measures, and records beside the times."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fer_bench import environment
+from fer_bench import environment, reference
 from fer_bench.engines.hosted import Hosted
 
 WARM_UP = 0.3
 """Seconds of runs that are not recorded: caches, allocators, clocks, compilers."""
 PERCENTILES = (50, 90, 99)
+SCHEMA = 1
 
 
 def measure(
@@ -23,6 +25,7 @@ def measure(
     *,
     seconds: float,
     least: int,
+    tolerance: float = 1e-5,
 ) -> None:
     """Run an engine on the pixels for about so long, record what ran it, and check its result.
 
@@ -33,31 +36,91 @@ def measure(
         expected: (N, K) probabilities.
         seconds: how long; with --benchmark-disable it is run once.
         least: fewest runs.
+        tolerance: how far the probabilities may be from the expected ones.
     """
     engine.take(pixels)
     if benchmark.disabled:
         benchmark(engine.run)
     else:
-        _timed(benchmark, engine, len(pixels), seconds, least)
-    np.testing.assert_allclose(engine.probabilities(), expected, atol=1e-5)
+        first = engine.run().seconds  # of a compiler, perhaps
+        repeat(benchmark, engine.run, lambda: engine.run().seconds, seconds=seconds, least=least)
+        facts = engine.facts | {"first_run_seconds": first, "peak_bytes": engine.peak_bytes()}
+        record(benchmark, len(pixels), **facts)
+    np.testing.assert_allclose(engine.probabilities(), expected, atol=tolerance)
 
 
-def _timed(benchmark: Any, engine: Hosted, batch_size: int, seconds: float, least: int) -> None:
-    first = engine.run().seconds  # of a compiler, perhaps
-    warm = [engine.run().seconds]
+def measure_call(
+    benchmark: Any, call: Callable[[], object], images: int, *, seconds: float, least: int,
+    **facts: Any,
+) -> None:  # fmt: skip
+    """Run something in this process for about so long, and record it.
+
+    Args:
+        benchmark: the fixture, with its own timer.
+        call: one round.
+        images: how many images a round is of.
+        seconds: how long; with --benchmark-disable it is run once.
+        least: fewest rounds.
+        **facts: what a reader needs to understand the figure, `engine` at least.
+    """
+    if benchmark.disabled:
+        benchmark(call)
+        return
+    timed = benchmark._timer
+
+    def once() -> float:
+        started = timed()
+        call()
+        return float(timed() - started)
+
+    repeat(benchmark, call, once, seconds=seconds, least=least)
+    record(benchmark, images, **facts)
+
+
+def repeat(
+    benchmark: Any,
+    call: Callable[[], object],
+    timed: Callable[[], float],
+    *,
+    seconds: float,
+    least: int,
+) -> None:
+    """Warm up with `timed`, which says how long it took, then record as many rounds as fit."""
+    warm = [timed()]
     while sum(warm) < WARM_UP:
-        warm.append(engine.run().seconds)
-    rounds = max(least, round(seconds / min(warm)))
-    benchmark.pedantic(engine.run, rounds=rounds)
+        warm.append(timed())
+    benchmark.pedantic(call, rounds=max(least, round(seconds / min(warm))))
+
+
+def record(benchmark: Any, images: int, **facts: Any) -> None:
+    """Keep what is known of the rounds that pytest-benchmark has timed."""
     times = np.array(benchmark.stats.stats.data)
     benchmark.extra_info.update(
-        environment.machine(),
-        **engine.facts,
-        batch_size=batch_size,
-        first_run_seconds=first,
-        images_per_second=batch_size / float(np.median(times)),
-        peak_bytes=engine.peak_bytes(),
+        facts, batch_size=images, images_per_second=images / float(np.median(times))
     )
     benchmark.extra_info["milliseconds"] = {
         f"p{each}": float(np.percentile(times, each)) * 1e3 for each in PERCENTILES
+    }
+
+
+def moment() -> dict[str, Any]:
+    """How busy and how fast the machine is now."""
+    return {"load": environment.load(), "reference_seconds": reference.seconds()}
+
+
+def complete(output: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Add to pytest-benchmark's JSON where it was measured, and take out what nobody needs.
+
+    The times of all rounds are most of the file; their percentiles are kept.
+    """
+    for each in output["benchmarks"]:
+        each["stats"].pop("data", None)
+    output.pop("machine_info", None)
+    output.pop("commit_info", None)
+    output["record"] = {
+        "schema": SCHEMA,
+        "kind": "suite",
+        "environment": environment.environment(),
+        "before": dict(before),
+        "after": moment(),
     }

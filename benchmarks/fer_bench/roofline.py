@@ -1,9 +1,9 @@
 """How far the models are from what this machine could do: `fer-bench roofline`.
 
 The roofline of Williams et al. 2009: a layer takes at least its multiply-adds at the processor's
-peak, and at least its bytes at the memory's. Both are measured here, in the same run: the largest
-rate of large matrix products (float32 by NumPy and onnxruntime, int8 by onnxruntime), and of
-copying an array that no cache holds. What a layer hands to the next may well stay in a cache, so
+peak, and at least its bytes at the memory's. Both are measured here, in turns with the models: the
+rate of large matrix products in onnxruntime on one thread (NumPy's use more), and of copying an
+array that no cache holds. What a layer hands to the next may well stay in a cache, so
 the bytes count too much; these nets are bound by their multiply-adds. One core, because the runtime
 gives each core a session.
 """
@@ -12,16 +12,19 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 
 from fer_bench import graph_cost, timing
+from fer_bench.graph_cost import Cost
 from fer_runtime.classifier import find_model
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
@@ -38,49 +41,128 @@ CONVERSIONS = ("Reorder", "Quantize", "Dequantize", "Transpose", "Cast")
 def compare(
     model: Annotated[list[str], typer.Option(help="ONNX file or shipped model.")] = list(SHIPPED),  # noqa: B006
     batch_size: Annotated[int, typer.Option(min=1)] = 32,
-    repeats: Annotated[int, typer.Option(min=1)] = 7,
+    repeats: Annotated[int, typer.Option(min=1)] = 15,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file.")] = None,
 ) -> None:
     """The peak of one core, each model's share of it, and where its time goes."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [max(os.sched_getaffinity(0))])
-    peaks = measure_peaks(repeats)
-    print(f"{processor()}, one core")
-    print(f"  float32 {peaks['float32'] / 1e9:8.1f} G multiply-adds/s (matrix product)")
-    print(f"  int8    {peaks['int8'] / 1e9:8.1f} G multiply-adds/s (matrix product)")
-    print(f"  memory  {peaks['memory'] / 1e9:8.1f} GB/s (copy, read and written)")
-    found: dict[str, Any] = {"processor": processor(), "peaks": peaks, "models": {}}
+    paths = {each: find_model(each) for each in model}
+    peaks, shares = measure(paths, batch_size, repeats)
+    print(f"{processor()}, one core, medians of {repeats} rounds")
+    print(f"  float32 {peaks.float32 / 1e9:8.1f} G multiply-adds/s (matrix product)")
+    print(f"  int8    {peaks.int8 / 1e9:8.1f} G multiply-adds/s (matrix product)")
+    print(f"  memory  {peaks.memory / 1e9:8.1f} GB/s (copy, read and written)")
     for each in model:
-        found["models"][each] = share = shares(find_model(each), peaks, batch_size, repeats)
-        _show(each, share, batch_size)
+        _show(each, shares[each], batch_size)
     if output is not None:
+        found = {"processor": processor(), "peaks": peaks._asdict(), "models": shares}
         output.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def measure_peaks(repeats: int) -> dict[str, float]:
-    """Multiply-adds/s of float32 and int8, and bytes/s, on this thread."""
+class Peaks(NamedTuple):
+    """What one core can do: multiply-adds/s of float32 and int8, and bytes/s of memory."""
+
+    float32: float
+    int8: float
+    memory: float
+
+    def least_seconds(self, layers: Sequence[Cost], batch_size: int) -> float:
+        """The least that an image can take: each layer's multiply-adds, or its bytes."""
+        return sum(
+            max(
+                layer.multiply_adds / (self.int8 if layer.is_int8 else self.float32),
+                (layer.activation_bytes + layer.weight_bytes / batch_size) / self.memory,
+            )
+            for layer in layers
+        )
+
+
+def peak_ways(folder: Path) -> dict[str, Callable[[], object]]:
+    """What the peaks are measured by, by the name of the peak; its files are put in `folder`."""
     rng = np.random.default_rng(0)
     left, right = (rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
     source = np.ones(COPIED // 2, np.uint8)
     target = np.empty_like(source)
     levels = rng.integers(0, 256, (SIDE, SIDE), np.uint8)
     weights = rng.integers(-64, 64, (SIDE, SIDE), np.int8)
+    return {
+        "float32": _product(folder / "float.onnx", left, right),
+        "int8": _product(folder / "int8.onnx", levels, weights),
+        "memory": lambda: np.copyto(target, source),
+    }
+
+
+def peaks_of(seconds: Mapping[str, float]) -> Peaks:
+    """The peaks by the seconds of `peak_ways`."""
+    work = SIDE**3
+    return Peaks(work / seconds["float32"], work / seconds["int8"], COPIED / seconds["memory"])
+
+
+def measure(
+    models: Mapping[str, Path], batch_size: int, repeats: int
+) -> tuple[Peaks, dict[str, dict[str, Any]]]:
+    """The peaks, and each model's time for an image, the least that they allow, and its layers.
+
+    Peaks and models are measured in turns, and the shares are medians over the rounds: what other
+    work on the machine takes away, it takes from both.
+    """
+    sessions = {
+        name: Session.open(path, provider="cpu", threads=1) for name, path in models.items()
+    }
+    runs = max(3, 1600 // batch_size)
+    pixels = {
+        name: np.random.default_rng(0).integers(
+            0, 256, (batch_size, *session.spec.input.shape), np.uint8
+        )
+        for name, session in sessions.items()
+    }
+
+    def run(name: str) -> None:
+        for _ in range(runs):
+            sessions[name].run(pixels[name])
+
     with tempfile.TemporaryDirectory() as folder:
-        ways: dict[str, Callable[[], object]] = {
-            "numpy": lambda: left @ right,
-            "float32": _product(Path(folder) / "float.onnx", left, right),
-            "int8": _product(Path(folder) / "int8.onnx", levels, weights),
-            "memory": lambda: np.copyto(target, source),
-        }
+        ways = peak_ways(Path(folder))
+        ways |= {f"model {name}": partial(run, name) for name in models}
         timing.alternate(ways, 1)  # threads, pages and caches
         seconds = timing.alternate(ways, repeats)
-    # The machine at its best: what is left of the gap is ours.
-    best = {name: min(times) for name, times in seconds.items()}
-    work = SIDE**3
+    found = {}
+    for name, path in models.items():
+        layers = graph_cost.layers(path)
+        each = [value / runs / batch_size for value in seconds[f"model {name}"]]
+        found[name] = {
+            "multiply_adds": sum(layer.multiply_adds for layer in layers),
+            **shares(seconds, each, layers, batch_size),
+            "spent_microseconds": spent(path, pixels[name]),
+        }
+    return peaks_of(timing.medians(seconds)), found
+
+
+def shares(
+    seconds: Mapping[str, Sequence[float]],
+    each: Sequence[float],
+    layers: Sequence[Cost],
+    batch_size: int,
+) -> dict[str, float]:
+    """How near to the limit some layers were computed.
+
+    Args:
+        seconds: of `peak_ways`, by name, one for each round.
+        each: seconds of an image in the same rounds.
+        layers: of the model.
+        batch_size: images at once.
+
+    Returns:
+        Medians over the rounds: microseconds of an image, the least microseconds, and the share.
+    """
+    rounds = range(len(each))
+    peaks = [peaks_of({name: values[i] for name, values in seconds.items()}) for i in rounds]
+    least = [one.least_seconds(layers, batch_size) for one in peaks]
     return {
-        "float32": work / min(best["numpy"], best["float32"]),
-        "int8": work / best["int8"],
-        "memory": COPIED / best["memory"],
+        "microseconds": statistics.median(each) * 1e6,
+        "least_microseconds": statistics.median(least) * 1e6,
+        "share": statistics.median(a / b for a, b in zip(least, each, strict=True)),
     }
 
 
@@ -106,35 +188,6 @@ def _product(path: Path, left: Any, right: Any) -> Callable[[], object]:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return lambda: session.run(None, {"left": left})
-
-
-def shares(path: Path, peaks: dict[str, float], batch_size: int, repeats: int) -> dict[str, Any]:
-    """A model's time for an image, the least that the peaks allow, and what takes its time."""
-    session = Session.open(path, provider="cpu", threads=1)
-    shape = (batch_size, *session.spec.input.shape)
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    runs = max(3, 1600 // batch_size)
-
-    def run() -> None:
-        for _ in range(runs):
-            session.run(pixels)
-
-    seconds = timing.medians(timing.alternate({"run": run}, repeats))["run"] / runs / batch_size
-    layers = graph_cost.layers(path)
-    least = sum(
-        max(
-            layer.multiply_adds / peaks["int8" if layer.is_int8 else "float32"],
-            (layer.activation_bytes + layer.weight_bytes / batch_size) / peaks["memory"],
-        )
-        for layer in layers
-    )
-    return {
-        "multiply_adds": sum(layer.multiply_adds for layer in layers),
-        "microseconds": seconds * 1e6,
-        "least_microseconds": least * 1e6,
-        "share": least / seconds,
-        "spent_microseconds": spent(path, pixels),
-    }
 
 
 def spent(path: Path, pixels: Any) -> dict[str, float]:

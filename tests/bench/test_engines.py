@@ -14,6 +14,8 @@ from fer_bench.engines import pytorch
 from fer_bench.engines.engine import Engine
 from fer_bench.engines.hosted import Hosted, clock
 from fer_bench.engines.table import ENGINES, KEEP_BLOCKS, Entry
+from fer_bench.graph_cost import Cost
+from fer_bench.roofline import Peaks
 from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError, FerError, ModelFileError
 from fer_train import checkpoint, models
@@ -93,23 +95,31 @@ def test_int8_layers_are_counted_as_such() -> None:
 
 
 def test_roofline_is_the_larger_of_computing_and_moving() -> None:
-    path = find_model("compact_cnn.int8")
-    layers = graph_cost.layers(path)
+    layers = graph_cost.layers(find_model("compact_cnn.int8"))
     fast, slow = 1e15, 1e9
-    computing = roofline.shares(path, {"float32": slow, "int8": slow, "memory": fast}, 2, 1)
+    computing = Peaks(float32=slow, int8=slow, memory=fast).least_seconds(layers, 2)
     added = sum(layer.multiply_adds for layer in layers)
-    assert computing["least_microseconds"] == pytest.approx(added / slow * 1e6)
-    moving = roofline.shares(path, {"float32": fast, "int8": fast, "memory": slow}, 2, 1)
+    assert computing == pytest.approx(added / slow)
+    moving = Peaks(float32=fast, int8=fast, memory=slow).least_seconds(layers, 2)
     moved = sum(layer.activation_bytes + layer.weight_bytes / 2 for layer in layers)
-    assert moving["least_microseconds"] == pytest.approx(moved / slow * 1e6)
-    share = moving["least_microseconds"] / moving["microseconds"]
-    assert moving["share"] == pytest.approx(share)
-    assert moving["spent_microseconds"]["QLinearConv"] > 0
+    assert moving == pytest.approx(moved / slow)
 
 
-def test_peaks_are_measured() -> None:
-    peaks = roofline.measure_peaks(1)
-    assert set(peaks) == {"float32", "int8", "memory"} and min(peaks.values()) > 1e8
+def test_the_share_of_the_limit_is_of_one_round() -> None:
+    """Another program that slows two rounds slows peak and model, and the share stays."""
+    layers = [Cost("a", roofline.SIDE**3, 0, 0, is_int8=False)]
+    slow = [1.0, 2.0, 3.0]
+    seconds = {"float32": [0.5, 1.0, 1.5], "int8": slow, "memory": slow}
+    found = roofline.shares(seconds, slow, layers, 1)
+    assert found["share"] == pytest.approx(0.5)
+    assert found["microseconds"] == pytest.approx(2e6)
+
+
+def test_roofline_measures_peaks_and_models() -> None:
+    peaks, found = roofline.measure({"int8": find_model("compact_cnn.int8")}, 2, 1)
+    assert min(peaks) > 1e8
+    assert 0 < found["int8"]["share"] < 1.5
+    assert found["int8"]["spent_microseconds"]["QLinearConv"] > 0
 
 
 def test_a_folder_without_images_is_named(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ pre { white-space: pre-wrap; background: var(--soft); padding: .6rem; font-size:
 .faces { display: flex; flex-wrap: wrap; gap: .8rem } figure { margin: 0; width: 8.5rem;
   font-size: .8rem; line-height: 1.3 } figure img { width: 6rem; height: 6rem;
   object-fit: contain; image-rendering: pixelated; background: var(--soft) }
+.chart { display: block; width: 100%; max-width: 45rem; background: #fff; padding: .3rem }
 @media print { body { max-width: none; font-size: 11px } h2 { break-after: avoid }
-  figure, tr { break-inside: avoid } .scroll { overflow: visible } }
+  figure, tr, .chart { break-inside: avoid } .scroll { overflow: visible } }
 """
 
 
@@ -91,6 +92,12 @@ class Page:
             for pixels, caption in pictures
         )
         self._parts.append(f'<div class="faces">{cells}</div>')
+
+    def image(self, png: bytes, alternative: str) -> None:
+        """A chart as wide as the text; `alternative` is for those who cannot see it."""
+        data = base64.b64encode(png).decode("ascii")
+        source = f"data:image/png;base64,{data}"
+        self._parts.append(f'<img class="chart" alt="{escape(alternative)}" src="{source}">')
 
     def html(self) -> str:
         """The page; it refers to no other file and contains no script."""

@@ -1,0 +1,1 @@
+"""Two versions or settings against each other, and two stored runs: what changed beyond noise."""
