@@ -54,6 +54,29 @@ def load() -> float | None:
     return None
 
 
+def cpu_seconds() -> dict[str, float] | None:
+    """CPU time since the machine started, of all cores; None where the system does not say.
+
+    Returns:
+        "busy" (all processes), "stolen" (what the hypervisor gave to other machines), "own" (this
+        process and its children that have ended), and "all" (busy or not).
+    """
+    try:
+        first = Path("/proc/stat").read_text(encoding="ascii").partition("\n")[0]
+    except OSError:
+        return None
+    ticks = [int(value) for value in first.split()[1:]]
+    user, nice, system, idle, waiting, irq, soft, stolen = ticks[:8]
+    busy, rate = user + nice + system + irq + soft, os.sysconf("SC_CLK_TCK")
+    own = sum(os.times()[:4])
+    return {
+        "busy": busy / rate,
+        "stolen": stolen / rate,
+        "own": own,
+        "all": (busy + idle + waiting + stolen) / rate,
+    }
+
+
 def memory_bytes() -> int | None:
     """Bytes of memory of the machine; None where the system does not say (Linux only)."""
     with contextlib.suppress(OSError):

@@ -105,7 +105,11 @@ def record(benchmark: Any, images: int, **facts: Any) -> None:
 
 def moment() -> dict[str, Any]:
     """How busy and how fast the machine is now."""
-    return {"load": environment.load(), "reference_seconds": reference.seconds()}
+    return {
+        "load": environment.load(),
+        "cpu_seconds": environment.cpu_seconds(),
+        "reference_seconds": reference.seconds(),
+    }
 
 
 def complete(output: dict[str, Any], before: Mapping[str, Any]) -> None:

@@ -59,6 +59,7 @@ def page(record: Record) -> str:
             ["system", record.environment["system"]],
             ["packages", ", ".join(f"{name} {version}" for name, version in packages.items())],
             ["load before and after", f"{record.before['load']} and {record.after['load']}"],
+            ["model", ", ".join(sorted({each.facts["model"] for each in record.of("throughput")}))],
         ]
     )
     return found.html()
@@ -75,12 +76,13 @@ def machine(record: Record) -> str:
 
 def steadiness(record: Record) -> tuple[str, str]:
     """Whether the figures can be trusted, and the mood of that sentence."""
-    drift, load = record.drift(), record.before["load"]
-    said = f"load {load} before it; the same reference work took {drift:.0%} more or less time after it"
+    taken = record.taken()
+    others = "" if taken is None else f"other programs took {taken:.0%} of its CPU time; "
+    drift = f"the same reference work took {record.drift():.0%} more or less time at the end"
     if record.is_steady():
-        return f"The machine was steady during this run ({said}).", "good"
+        return f"The machine was steady during this run ({others}{drift}).", "good"
     return (
-        f"The machine was too noisy for these figures to be trusted ({said}): stop other programs, "
-        "and measure again.",
+        f"The machine was too noisy for these figures to be trusted ({others}{drift}). Stop other "
+        "programs, and measure again.",
         "bad",
     )

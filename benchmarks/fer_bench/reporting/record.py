@@ -12,6 +12,8 @@ from fer_runtime.errors import DataError
 
 STEADY = 0.1
 """The machine may have become so much slower or faster during a run, in the reference work."""
+MOST_TAKEN = 0.05
+"""Share of the machine's CPU time that other programs may take."""
 COMMAND = "pytest benchmarks --benchmark-only --benchmark-json run.json"
 
 
@@ -62,10 +64,21 @@ class Record(NamedTuple):
         )
         return max(factor, 1 / factor) - 1
 
+    def taken(self) -> float | None:
+        """The share of the machine's CPU time that others took during the run; None if unknown.
+
+        Others are programs that the run did not start, and other machines of the same host.
+        """
+        before, after = self.before["cpu_seconds"], self.after["cpu_seconds"]
+        if before is None or after is None:
+            return None
+        spent = {name: after[name] - before[name] for name in before}
+        others = spent["busy"] - spent["own"] + spent["stolen"]
+        return float(max(0.0, others) / max(spent["all"], 1e-9))
+
     def is_steady(self) -> bool:
         """Whether other work left the machine alone, as far as this can be seen."""
-        load = self.before["load"] or 0.0
-        return self.drift() <= STEADY and load <= 0.5 * self.environment["cores"]
+        return self.drift() <= STEADY and (self.taken() or 0.0) <= MOST_TAKEN
 
 
 def read(path: Path) -> Record:

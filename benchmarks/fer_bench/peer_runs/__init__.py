@@ -1,0 +1,1 @@
+"""Other packages for the same task, each in an environment of its own, on the same face crops."""
