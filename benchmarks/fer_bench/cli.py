@@ -24,6 +24,7 @@ COMMANDS = {
     "face-crops": "What accuracy each way to crop a face keeps.",
     "face-parity": "The face detector against OpenCV's.",
     "face-photos": "Group photographs against a loop of OpenCV.",
+    "figures": "Write the figures of README and docs from the stored results.",
     "fuzz": "Coverage-guided fuzzing of the decoder.",
     "gallery": "The gallery of 5,000 faces in Chromium.",
     "hostile": "Malicious files, and how fer-infer handles them.",

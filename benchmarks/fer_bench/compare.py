@@ -58,31 +58,33 @@ def compare(
     if not run:
         _stored(Path(first), Path(second))
         return
-    from fer_bench.comparing import verdict
-    from fer_bench.comparing.paired import compare as compare_ways
-    from fer_bench.comparing.paired import way
+    defaults = {"model": model, "what": what, "threads": threads, "batch_size": batch_size}
+    _measured((first, second), defaults, floor, floor_us / 1e6)
+
+
+def _measured(
+    texts: tuple[str, str], chosen: dict[str, Any], floor: float, smallest_seconds: float
+) -> None:
+    from fer_bench.comparing import paired, verdict
     from fer_runtime.classifier import find_model
 
-    found_model = find_model(model)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        defaults: dict[str, Any] = {
-            "model": str(found_model), "provider": "cpu", "what": what, "threads": threads,
-            "batch_size": batch_size, "folder": folder,
-        }  # fmt: skip
-        ways = [stack.enter_context(way(text, defaults, REPOSITORY)) for text in (first, second)]
+        model = str(find_model(chosen["model"]))
+        defaults = {**chosen, "model": model, "provider": "cpu", "folder": folder}
+        ways = [stack.enter_context(paired.way(each, defaults, REPOSITORY)) for each in texts]
         if any(each.settings["what"] == "files" for each in ways):
             from fer_bench.image_files import ImageFiles
 
             images = str(ImageFiles(Path(folder)).images(48, ".jpg", IMAGES))
             ways = [each._replace(settings={**each.settings, "images": images}) for each in ways]
-        found = compare_ways(
+        found = paired.compare(
             *ways,
             floor=floor,
-            smallest_seconds=floor_us / 1e6,
+            smallest_seconds=smallest_seconds,
             progress=lambda each: say(str(each)),
         )
-    print(f"A is {first}, B is {second}")
+    print("A is {}, B is {}".format(*texts))
     print(found)
     if found.kind == verdict.CHANGED:
         raise typer.Exit(CHANGED_STATUS)

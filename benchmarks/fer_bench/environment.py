@@ -29,7 +29,7 @@ def machine() -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """Everything that a reader needs to judge a record: `machine`, and what else may matter."""
+    """Everything that a reader needs to trust a record: `machine`, and what else may matter."""
     from fer_runtime.doctor.installation import package_versions
     from fer_runtime.providers import cuda
 

@@ -38,7 +38,7 @@ def peers(
     peer: Annotated[list[str], typer.Option(help="Some of the peers; default: all.")] = list(PEERS),  # noqa: B006
     repeats: Annotated[int, typer.Option(help="Rounds, in turns.", min=1)] = 3,
     images: Annotated[int | None, typer.Option(help="Only so many images.", min=1)] = None,
-    checkpoint: Annotated[Path, typer.Option(help="Weights of the loop by hand.")] = SHIPPED,
+    checkpoint: Annotated[Path, typer.Option(help="Weights of the PyTorch loop.")] = SHIPPED,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file.")] = None,
 ) -> None:
     """Images/s on one core, cold start, installed size, accuracy and macro-F1 of each."""

@@ -19,6 +19,9 @@ def report(
     output: Annotated[
         Path, typer.Option("-o", "--output", help="Folder for report.html and the charts.")
     ] = Path("report"),
+    peers: Annotated[
+        Path | None, typer.Option(help="What fer-bench peers -o wrote, for a chart of its own.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the page and charts in that folder.")
     ] = False,
@@ -26,17 +29,19 @@ def report(
     """Write one self-contained page, and its charts as PNG; print what to deploy."""
     from fer_bench.reporting import page
     from fer_bench.reporting.advice import advise
+    from fer_bench.reporting.peers import section as section_of_peers
     from fer_bench.reporting.record import read
 
     record = read(run)
+    others = [] if peers is None else [section_of_peers(peers)]
     target = output / "report.html"
     if target.exists() and not overwrite:
         raise DataError(f"{target} exists; pass --overwrite to replace it.")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for section in page.sections(record):
+        for section in (*page.sections(record), *others):
             (output / f"{section.name}.png").write_bytes(section.chart)
-        target.write_text(page.page(record), encoding="utf-8")
+        target.write_text(page.page(record, others), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error.strerror}") from None
     print(page.machine(record))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from fer_bench.comparing import verdict
-from fer_bench.comparing.verdict import Verdict, judge
+from fer_bench.comparing.verdict import Verdict, decide
 from fer_runtime.errors import DataError, FerError
 
 SIDE = Path(__file__).with_name("side.py")
@@ -110,7 +110,7 @@ def compare(
         ratios.append(ratio)
         shortest = min(shortest, seconds)
         if len(ratios) in verdict.LOOKS:
-            found = judge(ratios, floor=floor, smallest=smallest_seconds / shortest)
+            found = decide(ratios, floor=floor, smallest=smallest_seconds / shortest)
             progress(found)
             if found.kind != verdict.NOISY:
                 break

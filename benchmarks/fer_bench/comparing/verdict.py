@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
         return f"too noisy to tell: B takes {self.ratio - 1:+.1%} time {how}"
 
 
-def judge(ratios: Sequence[float], *, floor: float, smallest: float = 0.0) -> Verdict:
+def decide(ratios: Sequence[float], *, floor: float, smallest: float = 0.0) -> Verdict:
     """What the ratios of at least three pairs say.
 
     Args:

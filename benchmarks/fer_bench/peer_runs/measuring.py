@@ -20,8 +20,8 @@ from fer_runtime import metrics
 from fer_runtime.errors import DataError, FerError
 
 PROGRAM = Path(__file__).with_name("program.py")
-BY_HAND = ("torch", "torchvision", "numpy", "pillow")
-"""The packages that the loop by hand imports."""
+LOOP_PACKAGES = ("torch", "torchvision", "numpy", "pillow")
+"""The packages that the PyTorch loop imports."""
 LONGEST = 1800.0
 """Seconds of one run of one peer."""
 
@@ -62,7 +62,7 @@ def installed_bytes(name: str, environments: Path) -> int:
     if not PEERS[name].packages:
         from importlib import metadata
 
-        files = [file for package in BY_HAND for file in metadata.files(package) or ()]
+        files = [file for package in LOOP_PACKAGES for file in metadata.files(package) or ()]
         return sum(
             path.stat().st_size for file in files if (path := Path(str(file.locate()))).exists()
         )
@@ -76,7 +76,7 @@ class Runs:
     Args:
         paths: the images, below a folder for each label.
         environments: where the peers are installed.
-        checkpoint: the weights of the loop by hand.
+        checkpoint: the weights of the PyTorch loop.
         folder: for files that are needed in between.
 
     Raises:

@@ -14,12 +14,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {int(sys.argv[3])})
-for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-    os.environ[variable] = "1"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 STARTED = time.perf_counter()
+ONE = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 
 
 def fer_runtime(model: str) -> tuple[Any, Any]:
@@ -42,7 +38,7 @@ def fer() -> tuple[Any, Any]:
     detector = FER(offsets=(0, 0))
 
     def classify(path: str) -> str:
-        image = cv2.imread(path)
+        image: Any = cv2.imread(path)
         height, width = image.shape[:2]
         found = detector.detect_emotions(image, face_rectangles=[(0, 0, width, height)])
         emotions = found[0]["emotions"]
@@ -89,7 +85,7 @@ def deepface() -> tuple[Any, Any]:
     return classify, None
 
 
-def by_hand(checkpoint: str) -> tuple[Any, Any]:
+def pytorch_loop(checkpoint: str) -> tuple[Any, Any]:
     """The loop that people write: Pillow, torchvision's transforms, PyTorch, an image at a time."""
     import torch
     from PIL import Image
@@ -124,12 +120,15 @@ OPENERS: dict[str, Any] = {
     "facex": facex,
     "what-the-face-classification": what_the_face,
     "deepface": deepface,
-    "by hand": lambda: by_hand(sys.argv[4]),
+    "PyTorch loop": lambda: pytorch_loop(sys.argv[4]),
 }
 
 
 def main() -> None:
     """Start, classify, and print."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {int(sys.argv[3])})
+    os.environ.update(dict.fromkeys(ONE, "1"), TF_CPP_MIN_LOG_LEVEL="3")
     with open(sys.argv[2], encoding="utf-8") as stream:
         paths = stream.read().splitlines()
     classify, many = OPENERS[sys.argv[1]]()

@@ -37,11 +37,11 @@ PEERS: dict[str, Peer] = {
         note="It looks for a face first, and answers “no face detected” where it is not sure.",
     ),
     "deepface": Peer(
-        ("deepface",),
+        ("deepface", "werkzeug"),
         accuracy=False,
         note="Its weights are a download; here they are random, so only its speed is measured.",
     ),
-    "by hand": Peer(
+    "PyTorch loop": Peer(
         (), note="Pillow, torchvision's transforms and PyTorch, one image at a time, same weights."
     ),
 }

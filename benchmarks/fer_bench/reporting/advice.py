@@ -1,4 +1,4 @@
-"""What to deploy, by a record: in words, and the command that follows from it."""
+"""What to deploy, by a record: why, and the command that follows from it."""
 
 from __future__ import annotations
 

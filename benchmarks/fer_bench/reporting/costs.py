@@ -36,6 +36,30 @@ def pipeline(record: Record) -> Section | None:
     )  # fmt: skip
 
 
+def stages(record: Record) -> Section | None:
+    """What each stage of a run costs, on one thread."""
+    measured = {each.engine: each for each in record.of("stages")}
+    if not measured:
+        return None
+    costs = {name: 1e6 / each.images_per_second for name, each in measured.items()}
+    parts = {name: cost for name, cost in costs.items() if name != "whole run"}
+    sentences, ratios = [], {}
+    if parts and "whole run" in costs:
+        largest = max(parts, key=lambda name: parts[name])
+        ratios[f"{largest} / whole run, one thread"] = parts[largest] / costs["whole run"]
+        sentences.append(
+            f"On one thread an image of 48 x 48 takes {costs['whole run']:.0f} microseconds from "
+            f"file to row; alone, the stages take {sum(parts.values()):.0f}, of which "
+            f"“{largest}” is {parts[largest]:.0f}. The rest is handing over between them."
+        )
+    chart = charts.bars(costs, unit="microseconds an image, one thread", emphasised=["whole run"])
+    rows = [["one thread", "us an image"]]
+    rows += [[name, charts.number(cost)] for name, cost in costs.items()]
+    return Section(
+        "Stages", "pytest benchmarks -k stages", sentences, chart, "stages", ratios, rows
+    )
+
+
 def cold_start(record: Record) -> Section | None:
     """Seconds from nothing to the first result."""
     measured = sorted(record.of("cold start"), key=lambda each: each.milliseconds["p50"])

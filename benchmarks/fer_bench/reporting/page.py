@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fer_bench.reporting import costs, speed
 from fer_bench.reporting.advice import advise
@@ -12,7 +12,7 @@ from fer_export.report.html_page import Page
 
 SECTIONS: tuple[Callable[[Record], Section | None], ...] = (
     speed.throughput, speed.latency, speed.precision, speed.threads, costs.pipeline,
-    costs.cold_start, costs.memory, costs.decoding, costs.roofline,
+    costs.stages, costs.cold_start, costs.memory, costs.decoding, costs.roofline,
 )  # fmt: skip
 """In the order of the page; each is None where the record has nothing of it. One more group of
 benchmarks is one function and one entry here."""
@@ -23,8 +23,8 @@ def sections(record: Record) -> list[Section]:
     return [found for write in SECTIONS if (found := write(record)) is not None]
 
 
-def page(record: Record) -> str:
-    """HTML that refers to no other file."""
+def page(record: Record, others: Sequence[Section] = ()) -> str:
+    """HTML that refers to no other file; `others` are sections that are not of the record."""
     found = Page("fer-runtime on this machine")
     found.text(machine(record))
     found.text(*steadiness(record))
@@ -34,14 +34,14 @@ def page(record: Record) -> str:
         for sentence in advice.sentences:
             found.text(sentence)
         found.code(advice.command)
-    for section in sections(record):
+    for section in (*sections(record), *others):
         found.heading(section.title)
         found.image(section.chart, f"Chart: {section.title}. {' '.join(section.sentences)}")
         for sentence in section.sentences:
             found.text(sentence)
         header, *rows = section.rows
         found.table(rows, header)
-        found.code(f"{section.command} --benchmark-only")
+        found.code(section.command)
     found.heading("How it was measured")
     found.text(
         "Each engine runs in a process of its own, on the same weights and pixels, and its result "

@@ -8,7 +8,7 @@ from fer_bench.reporting.section import Section, best, is_ours, rates
 
 
 def throughput(record: Record) -> Section | None:
-    """Images/s against the batch size, and the largest batch in words."""
+    """Images/s against the batch size."""
     measured = record.of("throughput")
     if not measured:
         return None

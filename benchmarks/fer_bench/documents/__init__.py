@@ -1,0 +1,1 @@
+"""The figures in README and docs, written from the stored results."""
