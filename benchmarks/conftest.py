@@ -44,7 +44,15 @@ def before(pytestconfig: pytest.Config) -> None:
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """The file of --benchmark-json says where it was measured; `fer-bench report` reads it."""
-    recording.complete(output_json, config.stash[BEFORE])
+    recording.complete(output_json, config.stash[BEFORE], skipped(config))
+
+
+def skipped(config: pytest.Config) -> list[str]:
+    """Why something was not measured, each reason once."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter is not None else []
+    reasons = [str(each.longrepr[2]).removeprefix("Skipped: ") for each in reports]
+    return list(dict.fromkeys(reasons))
 
 
 def pytest_benchmark_update_machine_info(machine_info: dict[str, Any]) -> None:
@@ -125,6 +133,8 @@ def pytest_terminal_summary(
     facts = environment.machine()
     machine = ", ".join(f"{name} {value}" for name, value in facts.items())
     terminalreporter.write_line(f"machine: {machine}")
+    for reason in skipped(config):
+        terminalreporter.write_line(f"not measured: {reason}")
     if not config.getoption("benchmark_json"):
         terminalreporter.write_line(
             "With --benchmark-json run.json it is kept, and fer-bench report run.json draws it."

@@ -15,7 +15,7 @@ from fer_runtime import images
 from fer_runtime.spec import ModelSpec
 
 COUNT = 32
-KINDS = ((48, ".jpg"), (48, ".png"), (256, ".jpg"), (1024, ".jpg"))
+KINDS = {(48, ".jpg"): "JPEG", (48, ".png"): "PNG", (256, ".jpg"): "JPEG", (1024, ".jpg"): "JPEG"}
 
 
 def by_pillow(content: bytes, spec: ModelSpec) -> np.ndarray:
@@ -33,7 +33,7 @@ def test_decoding(
     benchmark: Any, files: ImageFiles, spec: ModelSpec, kind: tuple[int, str], engine: str
 ) -> None:
     side, ending = kind
-    benchmark.group = f"decoding, {ending[1:].upper()} of {side}"
+    benchmark.group = f"decoding, {KINDS[kind]} of {side} pixels"
     contents = [path.read_bytes() for path in sorted(files.images(side, ending, COUNT).iterdir())]
     found: list[np.ndarray] = []
 

@@ -49,12 +49,17 @@ def test_pipeline(
     def run() -> None:
         done[:] = [
             infer(
-                [source], tmp_path / "rows.csv", model=exported.onnx, provider="cpu",
-                overwrite=True, faces="--faces" in name,
+                [source],
+                tmp_path / "rows.csv",
+                model=exported.onnx,
+                overwrite=True,
+                faces="--faces" in name,
             )
-        ]  # fmt: skip
+        ]
 
+    run()
     measure_call(
-        benchmark, run, count, seconds=1.5, least=3, engine=name, arithmetic="f32", provider="cpu"
-    )
+        benchmark, run, count, seconds=1.5, least=3, engine=name, provider=done[0].provider,
+        arithmetic=done[0].arithmetic,
+    )  # fmt: skip
     assert (done[0].rows, done[0].errors, done[0].pictures) == (count, 0, count)

@@ -1,4 +1,7 @@
-"""fp32, fp16 and int8 of the model in the runtime: `pytest benchmarks -k precision`."""
+"""fp32, fp16 and int8 of the model in the runtime: `pytest benchmarks -k precision`.
+
+On the GPU where CUDA runs, else on the CPU.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,11 @@ def test_precision(
     name, file = precision
     benchmark.group = f"precision, batch {size}"
     artefacts = dataclasses.replace(exported, onnx=file)
-    with Hosted(ENGINES["runtime"], artefacts, usable_threads()) as engine:
+    runs = next(
+        entry for entry in map(ENGINES.get, ("runtime, CUDA", "runtime"))
+        if entry is not None and entry.why_not() is None
+    )  # fmt: skip
+    with Hosted(runs, artefacts, usable_threads()) as engine:
         engine.facts |= {"engine": name, "artefact_bytes": file.stat().st_size}
         measure(
             benchmark, engine, faces[:size], reference[:size], seconds=1, least=5,

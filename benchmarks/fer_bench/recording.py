@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ def measure(
     *,
     seconds: float,
     least: int,
-    tolerance: float = 1e-5,
+    tolerance: float | None = None,
 ) -> None:
     """Run an engine on the pixels for about so long, record what ran it, and check its result.
 
@@ -36,7 +36,7 @@ def measure(
         expected: (N, K) probabilities.
         seconds: how long; with --benchmark-disable it is run once.
         least: fewest runs.
-        tolerance: how far the probabilities may be from the expected ones.
+        tolerance: how far the probabilities may be from the expected ones; None for the engine's.
     """
     engine.take(pixels)
     if benchmark.disabled:
@@ -46,7 +46,8 @@ def measure(
         repeat(benchmark, engine.run, lambda: engine.run().seconds, seconds=seconds, least=least)
         facts = engine.facts | {"first_run_seconds": first, "peak_bytes": engine.peak_bytes()}
         record(benchmark, len(pixels), **facts)
-    np.testing.assert_allclose(engine.probabilities(), expected, atol=tolerance)
+    allowed = engine.tolerance if tolerance is None else tolerance
+    np.testing.assert_allclose(engine.probabilities(), expected, atol=allowed)
 
 
 def measure_call(
@@ -112,7 +113,9 @@ def moment() -> dict[str, Any]:
     }
 
 
-def complete(output: dict[str, Any], before: Mapping[str, Any]) -> None:
+def complete(
+    output: dict[str, Any], before: Mapping[str, Any], skipped: Sequence[str] = ()
+) -> None:
     """Add to pytest-benchmark's JSON where it was measured, and take out what nobody needs.
 
     The times of all rounds are most of the file; their percentiles are kept.
@@ -127,4 +130,5 @@ def complete(output: dict[str, Any], before: Mapping[str, Any]) -> None:
         "environment": environment.environment(),
         "before": dict(before),
         "after": moment(),
+        "skipped": list(skipped),
     }

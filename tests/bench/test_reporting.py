@@ -78,7 +78,7 @@ def test_every_group_has_a_section_whose_numbers_are_the_records(tmp_path: Path)
     assert "5,120 images/s, 5.00 times PyTorch at its best" in found["Throughput"].sentences[0]
     for section in found.values():
         picture = Image.open(io.BytesIO(section.chart))
-        assert picture.width > 1000
+        assert picture.width == 1000
         assert section.command.startswith("pytest benchmarks -k")
         assert len({len(row) for row in section.rows}) == 1
 
@@ -136,6 +136,13 @@ def test_the_command_writes_a_page_that_refers_to_nothing(tmp_path: Path) -> Non
     assert done.exit_code == 0
 
 
+def test_what_was_not_measured_is_on_the_page(tmp_path: Path) -> None:
+    found = read(tmp_path, EVERY_GROUP)
+    assert "Not measured" not in page.page(found)
+    html = page.page(found._replace(skipped=("runtime, CUDA: no GPU",)))
+    assert "Not measured" in html and "<li>runtime, CUDA: no GPU</li>" in html
+
+
 def test_peers_are_a_section_of_the_page(tmp_path: Path) -> None:
     run, peers = write(tmp_path / "run.json", EVERY_GROUP[:2]), tmp_path / "peers.json"
     entry = {
@@ -187,8 +194,9 @@ def test_a_newer_record_and_a_missing_one_are_named(tmp_path: Path) -> None:
 def test_a_record_has_no_rounds_but_the_machine() -> None:
     output: dict[str, Any] = {"benchmarks": [records.benchmark("latency", "runtime", 1, 0.1)]}
     moment = recording.moment()
-    recording.complete(output, moment)
+    recording.complete(output, moment, ["runtime, CUDA: no GPU"])
     assert "data" not in output["benchmarks"][0]["stats"]
     about = output["record"]
+    assert about["skipped"] == ["runtime, CUDA: no GPU"]
     assert about["environment"]["cores"] > 0 and about["environment"]["packages"]["numpy"]
     assert about["before"]["reference_seconds"].keys() == about["after"]["reference_seconds"].keys()

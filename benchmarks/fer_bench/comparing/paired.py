@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -49,7 +51,7 @@ class Way(NamedTuple):
 def way(text: str, defaults: Mapping[str, Any], repository: Path) -> Iterator[Way]:
     """A revision of the repository, settings, or both: "HEAD~1", "threads=1,batch_size=8".
 
-    A revision is checked out into a folder of its own, which is removed in the end.
+    A revision is extracted into a folder of its own, which is removed in the end.
 
     Raises:
         DataError: an unknown setting, or no such revision.
@@ -74,12 +76,8 @@ def way(text: str, defaults: Mapping[str, Any], repository: Path) -> Iterator[Wa
         yield Way(text, repository, settings)
         return
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "source"
-        _git(repository, "worktree", "add", "--detach", str(source), str(revision))
-        try:
-            yield Way(text, source, settings)
-        finally:
-            _git(repository, "worktree", "remove", "--force", str(source))
+        _extract(repository, str(revision), folder)
+        yield Way(text, Path(folder).resolve(), settings)
 
 
 def compare(
@@ -196,13 +194,17 @@ class _Process:
         return answer
 
 
-def _git(repository: Path, *arguments: str) -> None:
+def _extract(repository: Path, revision: str, folder: str) -> None:
     try:
-        subprocess.run(
-            ["git", "-C", str(repository), *arguments], check=True, capture_output=True, text=True
+        done = subprocess.run(
+            ["git", "-C", str(repository), "archive", "--format=tar", revision],
+            check=True,
+            capture_output=True,
         )
     except OSError:
         raise DataError("git is not installed; compare settings, or stored runs.") from None
     except subprocess.CalledProcessError as error:
-        said = error.stderr.strip().splitlines()
-        raise DataError(f"git {arguments[0]}: {said[-1] if said else 'failed'}") from None
+        said = error.stderr.decode(errors="replace").strip().splitlines()
+        raise DataError(f"git has no {revision}: {said[0] if said else 'it failed'}") from None
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")

@@ -54,6 +54,7 @@ class Hosted:
             raise
         assert isinstance(opened, Opened)
         self.facts = opened.facts | dict(entry.environment)
+        self.tolerance = entry.tolerance
 
     def __enter__(self) -> Hosted:
         return self

@@ -7,6 +7,7 @@ from importlib import metadata
 from fer_bench.artefacts import Artefacts
 from fer_bench.engines.engine import Engine
 from fer_runtime.hashing import file_sha256
+from fer_runtime.providers import ProviderOptions
 from fer_runtime.session import Session
 
 
@@ -20,6 +21,11 @@ def openvino(artefacts: Artefacts, threads: int) -> Engine:
     return _on("openvino", artefacts, threads)
 
 
+def openvino_bf16(artefacts: Artefacts, threads: int) -> Engine:
+    """OpenVINO's own runtime in bf16, which it chooses itself on CPUs that have it."""
+    return _on("openvino", artefacts, threads, ProviderOptions(arithmetic="bf16"))
+
+
 def cuda(artefacts: Artefacts, threads: int) -> Engine:
     """onnxruntime on an NVIDIA GPU."""
     return _on("cuda", artefacts, threads)
@@ -30,8 +36,12 @@ def tensorrt(artefacts: Artefacts, threads: int) -> Engine:
     return _on("tensorrt", artefacts, threads)
 
 
-def _on(provider: str, artefacts: Artefacts, threads: int) -> Engine:
-    session = Session.open(artefacts.onnx, provider=provider, threads=threads)
+def _on(
+    provider: str, artefacts: Artefacts, threads: int, options: ProviderOptions | None = None
+) -> Engine:
+    session = Session.open(
+        artefacts.onnx, provider=provider, threads=threads, provider_options=options
+    )
     facts = {
         "model": file_sha256(artefacts.onnx),
         "provider": session.provider,

@@ -37,6 +37,14 @@ def _without_provider(name: str) -> Callable[[], str | None]:
     return why_not
 
 
+def _without_bf16() -> str | None:
+    from fer_runtime.providers import openvino
+
+    if (reason := _without_provider("openvino")()) is not None:
+        return reason
+    return None if "BF16" in openvino.capabilities() else "this CPU has no bf16 instructions"
+
+
 class Entry(NamedTuple):
     """How an engine is opened.
 
@@ -44,11 +52,13 @@ class Entry(NamedTuple):
         home: "module:function", (artefacts, threads) -> Engine.
         why_not: why it cannot run here; None where it can.
         environment: variables that its process is started with.
+        tolerance: how far its probabilities may be from eager PyTorch's.
     """
 
     home: str
     why_not: Callable[[], str | None] = _always
     environment: Mapping[str, str] = MappingProxyType({})
+    tolerance: float = 1e-5
 
 
 _TORCH = "fer_bench.engines.pytorch"
@@ -64,6 +74,7 @@ ENGINES: dict[str, Entry] = {
     "exported program, blocks kept": Entry(f"{_TORCH}:exported_program", environment=KEEP_BLOCKS),
     "runtime": Entry(f"{_RUNTIME}:cpu"),
     "runtime, OpenVINO": Entry(f"{_RUNTIME}:openvino", _without_provider("openvino")),
+    "runtime, OpenVINO in bf16": Entry(f"{_RUNTIME}:openvino_bf16", _without_bf16, tolerance=0.03),
     "runtime, CUDA": Entry(f"{_RUNTIME}:cuda", _without_provider("cuda")),
     "runtime, TensorRT": Entry(f"{_RUNTIME}:tensorrt", _without_provider("tensorrt")),
 }

@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from fer_train.plots import BLUE, STYLES, VERMILION
 
-WIDTH = 7.2
-"""Inches; at 150 dots an inch twice the pixels of a page's column."""
+WIDTH = 5.0
+"""Inches: on a phone a page's column has some 75 pixels an inch then, and letters about 9."""
+FONT = {"size": 9, "small": 8}
 
 
 def lines(
@@ -30,7 +31,7 @@ def lines(
         y: what the vertical axis is, with its unit.
         emphasised: names of series that are drawn thicker.
     """
-    figure, axes = _figure(4.6)
+    figure, axes = _figure(4.4)
     for (name, points), (colour, style, marker) in zip(
         series.items(), _styles(series), strict=True
     ):
@@ -44,10 +45,11 @@ def lines(
     ticks = sorted({point for points in series.values() for point in points})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set_xlabel(x, fontsize=FONT["size"])
+    axes.set_ylabel(y, fontsize=FONT["size"])
+    axes.tick_params(labelsize=FONT["small"])
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=FONT["small"])
     return _png(figure)
 
 
@@ -57,7 +59,9 @@ def bars(values: Mapping[str, float], *, unit: str, emphasised: Sequence[str] = 
     names = list(values)
     colours = [BLUE if name in emphasised else "#8a8a8a" for name in names]
     drawn = axes.barh(names, list(values.values()), color=colours, height=0.7)
-    axes.bar_label(drawn, [number(value) for value in values.values()], padding=3, fontsize=8)
+    axes.bar_label(
+        drawn, [number(value) for value in values.values()], padding=3, fontsize=FONT["small"]
+    )
     _finish_bars(axes, max(values.values(), default=1), unit)
     return _png(figure)
 
@@ -74,27 +78,33 @@ def percentiles(values: Mapping[str, Mapping[str, float]], *, unit: str) -> byte
         text = f"{number(each['p50'])} · {number(each['p99'])}"
         axes.annotate(
             text, (max(each.values()), name), xytext=(7, 0), textcoords="offset points",
-            va="center", fontsize=8,
+            va="center", fontsize=FONT["small"],
         )  # fmt: skip
-    _finish_bars(axes, max(max(each.values()) for each in values.values()), unit)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    _finish_bars(axes, max(max(each.values()) for each in values.values()), unit, room=1.45)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=FONT["small"])
     return _png(figure)
 
 
 def scatter(points: Mapping[str, tuple[float, float]], *, x: str, y: str) -> bytes:
     """A named point for each (x, y), x logarithmic; a PNG."""
-    figure, axes = _figure(4.2)
-    for name, (colour, _, marker) in zip(points, _styles(points), strict=True):
+    figure, axes = _figure(3.6)
+    for place, (name, (colour, _, marker)) in enumerate(zip(points, _styles(points), strict=True)):
         axes.plot(*points[name], marker, color=colour, markersize=8)
         axes.annotate(
-            name, points[name], xytext=(0, 9), textcoords="offset points", ha="center", fontsize=8
+            name,
+            points[name],
+            xytext=(0, -16 if place % 2 else 9),
+            textcoords="offset points",
+            ha="center",
+            fontsize=FONT["small"],
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes.xaxis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    axes.margins(0.18)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.margins(0.24)
+    axes.set_xlabel(x, fontsize=FONT["size"])
+    axes.set_ylabel(y, fontsize=FONT["size"])
+    axes.tick_params(labelsize=FONT["small"])
     axes.grid(alpha=0.3, which="both")
     return _png(figure)
 
@@ -113,16 +123,18 @@ def _styles(names: Mapping[str, object]) -> list[tuple[str, str, str]]:
     return [STYLES[index % len(STYLES)] for index in range(len(names))]
 
 
-def _finish_bars(axes: Axes, most: float, unit: str) -> None:
+def _finish_bars(axes: Axes, most: float, unit: str, *, room: float = 1.25) -> None:
     axes.invert_yaxis()
-    axes.set_xlim(0, most * 1.22)
-    axes.set_xlabel(unit)
-    axes.tick_params(axis="y", labelsize=9)
+    axes.set_xlim(0, most * room)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axes.set_xlabel(unit, fontsize=FONT["size"])
+    axes.tick_params(axis="both", labelsize=FONT["small"])
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=150, format="png", facecolor="white")
+    figure.savefig(buffer, dpi=200, format="png", facecolor="white")
     return buffer.getvalue()

@@ -49,6 +49,9 @@ def page(record: Record, others: Sequence[Section] = ()) -> str:
         "glibc is told to keep large blocks (MALLOC_MMAP_THRESHOLD_ and two more): PyTorch at its "
         "best, which the conclusions compare with."
     )
+    if record.skipped:
+        found.text("Not measured:")
+        found.items(record.skipped)
     packages = record.environment["packages"]
     found.table(
         [

@@ -52,6 +52,7 @@ class Record(NamedTuple):
     before: Mapping[str, Any]
     after: Mapping[str, Any]
     measurements: tuple[Measurement, ...]
+    skipped: tuple[str, ...] = ()
 
     def of(self, prefix: str) -> list[Measurement]:
         """The measurements of the groups whose name starts like this."""
@@ -104,7 +105,10 @@ def read(path: Path) -> Record:
             )
             for each in found["benchmarks"]
         )
-        return Record(path, about["environment"], about["before"], about["after"], measurements)
+        return Record(
+            path, about["environment"], about["before"], about["after"], measurements,
+            tuple(about.get("skipped", ())),
+        )  # fmt: skip
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError):

@@ -45,7 +45,7 @@ def best(measured: Iterable[Measurement]) -> Measurement | None:
 
 def rates(names: Mapping[str, Measurement]) -> list[list[str]]:
     """A table of images/s and times, with its header."""
-    rows = [["", "images/s", "ms a run, p50", "p99"]]
+    rows = [["what", "images/s", "ms a run, p50", "p99"]]
     rows += [
         [name, charts.number(each.images_per_second),
          f"{each.milliseconds['p50']:.2f}", f"{each.milliseconds['p99']:.2f}"]

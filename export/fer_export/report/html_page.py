@@ -26,7 +26,9 @@ h1 { font-size: 1.5rem; line-height: 1.25 } h2 { font-size: 1.2rem; margin-top: 
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { text-align: left; vertical-align: top; padding: .25rem .9rem .25rem 0;
   border-bottom: 1px solid var(--line) }
-th { overflow-wrap: normal; min-width: 5rem } td { overflow-wrap: break-word; min-width: 6rem }
+th { overflow-wrap: normal; min-width: 5rem }
+th:first-child { min-width: 8rem }
+td { overflow-wrap: break-word; min-width: 6rem }
 pre { white-space: pre-wrap; background: var(--soft); padding: .6rem; font-size: .85rem }
 .good { color: var(--good); font-weight: 600 } .bad { color: var(--bad); font-weight: 600 }
 .bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .15rem .6rem;
@@ -36,7 +38,7 @@ pre { white-space: pre-wrap; background: var(--soft); padding: .6rem; font-size:
 .faces { display: flex; flex-wrap: wrap; gap: .8rem } figure { margin: 0; width: 8.5rem;
   font-size: .8rem; line-height: 1.3 } figure img { width: 6rem; height: 6rem;
   object-fit: contain; image-rendering: pixelated; background: var(--soft) }
-.chart { display: block; width: 100%; max-width: 45rem; background: #fff; padding: .3rem }
+.chart { display: block; width: 100%; max-width: 40rem; background: #fff; padding: .3rem }
 @media print { body { max-width: none; font-size: 11px } h2 { break-after: avoid }
   figure, tr, .chart { break-inside: avoid } .scroll { overflow: visible } }
 """
