@@ -6,7 +6,7 @@
 #   sh benchmarks/compare.sh
 set -eu
 . "$(dirname "$0")/steps.sh"
-times() {
+repeated() {
     count=$1
     shift
     printf '\n$ fer-bench compare --run %s   (%s times)\n' "$*" "$count"
@@ -15,6 +15,6 @@ times() {
         { fer-bench compare --run "$@" 2>/dev/null || true; } | tail -n 1
     done | sed 's/:.*//' | sort | uniq -c
 }
-times 50 . . --model compact_cnn.int8 --batch-size 1
-times 20 . slowdown=0.1 --model compact_cnn.int8 --batch-size 1
-times 20 . slowdown=0.05 --model compact_cnn.int8 --batch-size 1
+repeated 50 . . --model compact_cnn.int8 --batch-size 1
+repeated 20 . slowdown=0.1 --model compact_cnn.int8 --batch-size 1
+repeated 20 . slowdown=0.05 --model compact_cnn.int8 --batch-size 1

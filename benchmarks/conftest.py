@@ -70,6 +70,8 @@ def exported(
         return artefacts.make(tmp_path_factory.mktemp("artefacts"), checkpoint)
     except FerError as error:
         pytest.exit(f"--model: {error}", returncode=error.exit_status)
+    except ModuleNotFoundError as error:
+        pytest.exit(f"{error.name} is not installed: pip install '.[cpu,bench]'", returncode=2)
 
 
 @pytest.fixture(scope="session")

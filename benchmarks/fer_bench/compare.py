@@ -45,8 +45,8 @@ def compare(
     threads: Annotated[int, typer.Option(help="With --run: CPU threads.", min=1)] = 1,
     batch_size: Annotated[int, typer.Option(help="With --run: images in a batch.", min=1)] = 32,
     floor: Annotated[
-        float, typer.Option(help="With --run: the smallest change that is one, 0.02 for 2 %.")
-    ] = 0.02,
+        float, typer.Option(help="With --run: the smallest change that is one, 0.03 for 3 %.")
+    ] = 0.03,
     floor_us: Annotated[
         float, typer.Option(help="With --run: the same in microseconds of a call.", min=0)
     ] = 1.0,

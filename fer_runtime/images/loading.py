@@ -197,7 +197,8 @@ def decode_with_pillow(data: bytes, channels: int, max_pixels: int) -> Pixels:
         Image.open(io.BytesIO(data), formats=_PILLOW_FORMATS) as image,
     ):
         check_size(*image.size, max_pixels)
-        return pillow.to_channels(ImageOps.exif_transpose(image), channels)
+        ImageOps.exif_transpose(image, in_place=True)  # else it copies upright ones, too
+        return pillow.to_channels(image, channels)
 
 
 def _from_array(array: npt.NDArray[np.generic], spec: InputSpec) -> Pixels:

@@ -31,7 +31,8 @@ def to_channels(image: Image.Image, channels: int) -> Pixels:
         raise ImageError("floating-point pixels have no agreed range; save it as 8 or 16 bit")
     elif image.mode in ("P", "PA") and channels == 1:
         image = image.convert("RGB")
-    converted = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    mode = "L" if channels == 1 else "RGB"
+    converted = np.asarray(image if image.mode == mode else image.convert(mode))
     return converted if converted.ndim == 3 else converted[:, :, None]
 
 

@@ -20,21 +20,22 @@ from tests.bench.records import throughput, write
 
 
 def drawn(ratio: float, spread: float, seed: int) -> list[float]:
-    """Ratios of pairs, until it is known or there are no more looks."""
+    """Ratios of pairs, until it is known or there are no more looks; one of ten is far off."""
     rng = random.Random(seed)
     found: list[float] = []
     for number in range(verdict.LOOKS[-1]):
-        found.append(ratio * math.exp(rng.gauss(0, spread)))
-        if number + 1 in verdict.LOOKS and decide(found, floor=0.02).kind != NOISY:
+        disturbed = 10 if rng.random() < 0.1 else 1
+        found.append(ratio * math.exp(rng.gauss(0, spread * disturbed)))
+        if number + 1 in verdict.LOOKS and decide(found, floor=0.03).kind != NOISY:
             break
     return found
 
 
-@pytest.mark.parametrize("spread", [0.005, 0.02, 0.04])
+@pytest.mark.parametrize("spread", [0.005, 0.015, 0.03])
 def test_verdicts_are_right_as_often_as_they_say(spread: float) -> None:
     """A hundred comparisons of each kind, of machines from quiet to noisy."""
     kinds = {
-        ratio: [decide(drawn(ratio, spread, seed), floor=0.02).kind for seed in range(100)]
+        ratio: [decide(drawn(ratio, spread, seed), floor=0.03).kind for seed in range(100)]
         for ratio in (1.0, 1.05, 1.1, 1 / 1.1)
     }
     assert kinds[1.0].count(CHANGED) <= 2
@@ -51,7 +52,7 @@ def test_a_verdict_in_words() -> None:
 
 def test_a_change_below_the_floor_is_none() -> None:
     ratios = [1.05, 1.0501, 1.0499]
-    assert decide(ratios, floor=0.02).kind == CHANGED
+    assert decide(ratios, floor=0.03).kind == CHANGED
     assert decide(ratios, floor=0.02, smallest=0.1).kind == UNCHANGED
 
 

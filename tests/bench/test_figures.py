@@ -30,9 +30,9 @@ def test_another_result_is_another_figure(tmp_path: Path) -> None:
     path = tmp_path / "results" / "precisions.json"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('"accuracy": 0.6728', '"accuracy": 0.9128'), encoding="utf-8")
-    page = "a\n<!-- figures: results -->\nold\n<!-- end of figures -->\nb\n"
+    page = "a\n<!-- figures: results -->\nstale\n<!-- end of figures -->\nb\n"
     made = figures.renewed(page, Results(tmp_path / "results"))
-    assert "91.3%" in made and "old" not in made
+    assert "91.3%" in made and "stale" not in made
     assert made.startswith("a\n<!-- figures: results -->\n| what |") and made.endswith("\nb\n")
     path.write_text("no JSON", encoding="utf-8")
     with pytest.raises(DataError, match=r"precisions\.json is not JSON"):

@@ -15,8 +15,10 @@ from typing import NamedTuple
 CHANGED, UNCHANGED, NOISY = "changed", "unchanged", "too noisy to tell"
 CONFIDENCE = 0.998
 """Of the interval at each look; there are several looks, and an alarm for nothing is expensive."""
-LOOKS = (7, 10, 14, 20, 30)
+LOOKS = (10, 14, 20, 30, 40)
 """Pairs of processes after which it is looked whether the answer is known."""
+TRIMMED = 0.2
+"""Share of the ratios that is left out at each end: other work falls on some pairs alone."""
 SAME = 0.03
 """An interval within plus and minus this share means unchanged."""
 
@@ -50,17 +52,21 @@ class Verdict(NamedTuple):
 
 
 def decide(ratios: Sequence[float], *, floor: float, smallest: float = 0.0) -> Verdict:
-    """What the ratios of at least three pairs say.
+    """What the ratios of at least three pairs say, by their trimmed mean (Yuen 1974).
 
     Args:
         ratios: the second's time over the first's, of each pair of processes.
         floor: smaller changes than this share are none.
         smallest: a further floor, as a share too: a change of so little time matters to nobody.
     """
-    logs = [math.log(ratio) for ratio in ratios]
-    middle = statistics.mean(logs)
-    error = statistics.stdev(logs) / math.sqrt(len(logs))
-    half = t_quantile(0.5 + CONFIDENCE / 2, len(logs) - 1) * error
+    logs = sorted(math.log(ratio) for ratio in ratios)
+    count = len(logs)
+    out = int(TRIMMED * count)
+    kept = logs[out : count - out]
+    middle = statistics.mean(kept)
+    spread = statistics.stdev([kept[0]] * out + kept + [kept[-1]] * out)
+    error = spread * math.sqrt((count - 1) / (len(kept) * (len(kept) - 1)))
+    half = t_quantile(0.5 + CONFIDENCE / 2, len(kept) - 1) * error
     ratio, low, high = (math.exp(value) for value in (middle, middle - half, middle + half))
     least = max(floor, smallest)
     if (low > 1 or high < 1) and abs(ratio - 1) >= least:
@@ -69,7 +75,7 @@ def decide(ratios: Sequence[float], *, floor: float, smallest: float = 0.0) -> V
         kind = UNCHANGED
     else:
         kind = NOISY
-    return Verdict(kind, ratio, low, high, len(logs))
+    return Verdict(kind, ratio, low, high, count)
 
 
 def t_quantile(probability: float, freedom: int) -> float:

@@ -50,7 +50,7 @@ def stages(record: Record) -> Section | None:
         sentences.append(
             f"On one thread an image of 48 x 48 takes {costs['whole run']:.0f} microseconds from "
             f"file to row; alone, the stages take {sum(parts.values()):.0f}, of which "
-            f"“{largest}” is {parts[largest]:.0f}. The rest is handing over between them."
+            f"“{largest}” is {parts[largest]:.0f}. The rest is what passing them on costs."
         )
     chart = charts.bars(costs, unit="microseconds an image, one thread", emphasised=["whole run"])
     rows = [["one thread", "us an image"]]
@@ -142,7 +142,7 @@ def decoding(record: Record) -> Section | None:
         if ours and pillow:
             ratios[f"{group}, runtime / Pillow"] = ours.images_per_second / pillow.images_per_second
     found = [f"{ratio:.1f} ({key.split(', ')[1]})" for key, ratio in ratios.items()]
-    sentences = [f"One thread decodes Pillow's images/s times {', '.join(found)}."]
+    sentences = [f"One thread decodes {', '.join(found)} times as many images/s as Pillow."]
     names = {f"{each.group.removeprefix('decoding, ')}, {each.engine}": each for each in measured}
     chart = charts.bars(
         {name: each.images_per_second for name, each in names.items()},
@@ -166,8 +166,8 @@ def roofline(record: Record) -> Section | None:
         f"{peaks['int8'] / 1e9:.0f} G in int8 (large matrix products), and copies "
         f"{peaks['memory'] / 1e9:.0f} GB/s. The limit of a model is the sum over its layers of "
         "whichever takes longer, its multiply-adds or its bytes.",
-        "Of that limit " + ", ".join(f"{name} reaches {share:.0f} %" for name, share in
-                                     shares.items()) + ".",
+        "Of that limit: "
+        + "; ".join(f"{name} {share:.0f} %" for name, share in shares.items()) + ".",
     ]  # fmt: skip
     ratios = {f"share of the limit, {name}": share / 100 for name, share in shares.items()}
     chart = charts.bars(

@@ -81,7 +81,7 @@ def steadiness(record: Record) -> tuple[str, str]:
     """Whether the figures can be trusted, and the mood of that sentence."""
     taken = record.taken()
     others = "" if taken is None else f"other programs took {taken:.0%} of its CPU time; "
-    drift = f"the same reference work took {record.drift():.0%} more or less time at the end"
+    drift = f"the reference work's time differed by {record.drift():.0%} between start and end"
     if record.is_steady():
         return f"The machine was steady during this run ({others}{drift}).", "good"
     return (

@@ -150,10 +150,10 @@ def precision(record: Record) -> Section | None:
                 ratios[f"{name} / fp32, batch {size}"] = (
                     one.images_per_second / other.images_per_second
                 )
-        found = [f"{ratio:.2f} at batch {key.rsplit(' ', 1)[1]}"
+        found = [f"{ratio:.2f} (batch {key.rsplit(' ', 1)[1]})"
                  for key, ratio in ratios.items() if key.startswith(name)]  # fmt: skip
         if found:
-            sentences.append(f"{name} makes fp32's images/s times {', '.join(found)}.")
+            sentences.append(f"{name} makes {', '.join(found)} times fp32's images/s.")
     sentences.append(
         "What a precision costs in accuracy is in the export's report; int8 is not written where "
         "macro-F1 falls by more than half a point."
