@@ -121,8 +121,8 @@ def test_a_slower_way_takes_longer(what: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(compare, "IMAGES", 16)
     found: list[verdict.Verdict] = []
 
-    def decide(*ratios: Any, **floors: float) -> verdict.Verdict:
-        found.append(verdict.decide(*ratios, **floors))
+    def decide(ratios: list[float], **floors: float) -> verdict.Verdict:
+        found.append(verdict.decide(ratios, **floors))
         return found[-1]
 
     monkeypatch.setattr(paired, "decide", decide)
