@@ -34,6 +34,10 @@ EXTRAS = {
     "fer_runtime/video/decoding.py": {"av"},
     "fer_runtime/providers/openvino.py": {"openvino"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
+    "benchmarks/fer_bench/load_generator.py": {"mlperf_loadgen"},
+    "benchmarks/fer_bench/peer_runs/program.py": {
+        *("deepface", "facex", "fer", "what_the_face_classification"),
+    },
 }
 """File -> the packages that it alone may import, inside the functions that need them."""
 RUNTIME_FOR_TRAIN = {

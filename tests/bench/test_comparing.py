@@ -115,7 +115,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("what", paired.WHATS)
+@pytest.mark.parametrize(
+    "what",
+    ["predict", *(pytest.param(name, marks=pytest.mark.slow) for name in ("session", "files"))],
+)
 def test_a_slower_way_takes_longer(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times as long, so that a busy machine does not matter."""
     monkeypatch.setattr(compare, "IMAGES", 16)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from fer_bench import peers
@@ -28,6 +29,7 @@ def test_a_label_of_no_folder_is_wrong() -> None:
     assert found["accuracy"] == 7 / 8 and found["without_label"] == 1
 
 
+@pytest.mark.slow
 def test_the_pytorch_loop_is_measured_and_others_are_named(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:

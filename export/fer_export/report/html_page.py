@@ -40,7 +40,8 @@ pre { white-space: pre-wrap; background: var(--soft); padding: .6rem; font-size:
   object-fit: contain; image-rendering: pixelated; background: var(--soft) }
 .chart { display: block; width: 100%; max-width: 40rem; background: #fff; padding: .3rem }
 @media print { body { max-width: none; font-size: 11px } h2 { break-after: avoid }
-  figure, tr, .chart { break-inside: avoid } .scroll { overflow: visible } }
+  figure, tr, .chart { break-inside: avoid } .chart { max-width: 26rem }
+  .scroll { overflow: visible } }
 """
 
 
