@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-SHIPPED = Path(__file__).parents[2] / "train" / "checkpoints" / "compact_cnn.pt"
+from fer_bench.clone import CLONE
+
+SHIPPED = CLONE / "train" / "checkpoints" / "compact_cnn.pt"
 """The checkpoint of the shipped model, in a clone."""
 LABELS = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
+from fer_bench.clone import CLONE
 from fer_runtime.cli.console import say
 from fer_runtime.errors import DataError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-REPOSITORY = Path(__file__).parents[2]
 IMAGES = 512
 CHANGED_STATUS = 1
 
@@ -72,7 +72,7 @@ def _measured(
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         model = str(find_model(chosen["model"]))
         defaults = {**chosen, "model": model, "provider": "cpu", "folder": folder}
-        ways = [stack.enter_context(paired.way(each, defaults, REPOSITORY)) for each in texts]
+        ways = [stack.enter_context(paired.way(each, defaults, CLONE)) for each in texts]
         if any(each.settings["what"] == "files" for each in ways):
             from fer_bench.image_files import ImageFiles
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fer_bench.clone import CLONE
 from fer_runtime._version import __version__
 from fer_runtime.machine import cpu_features, processor, usable_threads
 
@@ -86,7 +87,7 @@ def memory_bytes() -> int | None:
     return None
 
 
-def commit(folder: Path = Path(__file__).parent) -> str | None:
+def commit(folder: Path = CLONE) -> str | None:
     """The commit of the source, with "+changes" where files differ; None without a repository."""
 
     def git(*arguments: str) -> str:

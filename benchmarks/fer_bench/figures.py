@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
+from fer_bench.clone import CLONE
 from fer_bench.documents.blocks import BLOCKS, RESULTS, Results
 from fer_runtime.errors import DataError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-REPOSITORY = Path(__file__).parents[2]
 BLOCK = re.compile(r"(<!-- figures: (\S+) -->\n)(.*?)(<!-- end of figures -->)", re.DOTALL)
 
 
@@ -30,11 +30,11 @@ def figures(
     """Write the blocks of README.md and docs/*.md again."""
     found = Results(results)
     old = []
-    for page in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
+    for page in (CLONE / "README.md", *sorted((CLONE / "docs").glob("*.md"))):
         text = page.read_text(encoding="utf-8")
         made = renewed(text, found)
         if made != text:
-            old.append(str(page.relative_to(REPOSITORY)))
+            old.append(str(page.relative_to(CLONE)))
             if not check:
                 page.write_text(made, encoding="utf-8")
     if old:

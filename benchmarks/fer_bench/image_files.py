@@ -11,11 +11,12 @@ import numpy as np
 from PIL import Image
 
 from fer_bench import artefacts
+from fer_bench.clone import CLONE
 from fer_runtime.spec import InputSpec
 
 DIFFERENT = 64
 """Images that are drawn; links to them stand for more."""
-PHOTOGRAPH = Path(__file__).parents[2] / "tests" / "data" / "astronaut.jpg"
+PHOTOGRAPH = CLONE / "tests" / "data" / "astronaut.jpg"
 GRAIN = 4.0
 """Grey levels of noise, so that files are about as large as those of photographs."""
 

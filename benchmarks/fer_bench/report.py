@@ -33,15 +33,17 @@ def report(
     from fer_bench.reporting.record import read
 
     record = read(run)
-    others = [] if peers is None else [section_of_peers(peers)]
+    parts = page.sections(record)
+    if peers is not None:
+        parts.append(section_of_peers(peers))
     target = output / "report.html"
     if target.exists() and not overwrite:
         raise DataError(f"{target} exists; pass --overwrite to replace it.")
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for section in (*page.sections(record), *others):
+        for section in parts:
             (output / f"{section.name}.png").write_bytes(section.chart)
-        target.write_text(page.page(record, others), encoding="utf-8")
+        target.write_text(page.page(record, parts), encoding="utf-8")
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error.strerror}") from None
     print(page.machine(record))

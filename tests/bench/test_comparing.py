@@ -203,7 +203,7 @@ def test_a_side_that_cannot_work_says_why(tmp_path: Path) -> None:
         "batch_size": 1,
     }  # fmt: skip
     with (
-        paired.way(".", settings, compare.REPOSITORY) as broken,
+        paired.way(".", settings, compare.CLONE) as broken,
         pytest.raises(FerError, match=r"none\.onnx"),
     ):
         paired.pair(broken, broken, second_starts=False)

@@ -20,7 +20,7 @@ def test_all_figures_are_those_of_the_results() -> None:
 
 
 def test_every_block_is_on_a_page() -> None:
-    pages = [figures.REPOSITORY / "README.md", *(figures.REPOSITORY / "docs").glob("*.md")]
+    pages = [figures.CLONE / "README.md", *(figures.CLONE / "docs").glob("*.md")]
     found = {name for page in pages for _, name, *_ in figures.BLOCK.findall(page.read_text())}
     assert found == set(BLOCKS)
 

@@ -138,8 +138,8 @@ def test_the_command_writes_a_page_that_refers_to_nothing(tmp_path: Path) -> Non
 
 def test_what_was_not_measured_is_on_the_page(tmp_path: Path) -> None:
     found = read(tmp_path, EVERY_GROUP)
-    assert "Not measured" not in page.page(found)
-    html = page.page(found._replace(skipped=("runtime, CUDA: no GPU",)))
+    assert "Not measured" not in page.page(found, [])
+    html = page.page(found._replace(skipped=("runtime, CUDA: no GPU",)), [])
     assert "Not measured" in html and "<li>runtime, CUDA: no GPU</li>" in html
 
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from fer_bench.clone import CLONE
 from fer_bench.peer_runs import deepface_weights
-from fer_bench.peer_runs.table import PEERS, REPOSITORY, Peer
+from fer_bench.peer_runs.table import PEERS, Peer
 from fer_runtime import metrics
 from fer_runtime.errors import DataError, FerError
 
@@ -106,7 +107,7 @@ class Runs:
         if PEERS[name].packages:
             environment.pop("PYTHONPATH", None)
         else:
-            paths = (REPOSITORY, *(REPOSITORY / part for part in ("train", "export")))
+            paths = (CLONE, *(CLONE / part for part in ("train", "export")))
             environment["PYTHONPATH"] = os.pathsep.join(map(str, paths))
         if name == "deepface":
             home = self._folder / "deepface"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
-REPOSITORY = Path(__file__).parents[3]
+from fer_bench.clone import CLONE
 
 
 class Peer(NamedTuple):
@@ -24,7 +23,7 @@ class Peer(NamedTuple):
     note: str = ""
 
 
-OURS = (f"{REPOSITORY}[cpu]",)
+OURS = (f"{CLONE}[cpu]",)
 TENSORFLOW = ("opencv-contrib-python<5", "setuptools<81")
 
 PEERS: dict[str, Peer] = {

@@ -23,8 +23,8 @@ def sections(record: Record) -> list[Section]:
     return [found for write in SECTIONS if (found := write(record)) is not None]
 
 
-def page(record: Record, others: Sequence[Section] = ()) -> str:
-    """HTML that refers to no other file; `others` are sections that are not of the record."""
+def page(record: Record, parts: Sequence[Section]) -> str:
+    """HTML of a record and its sections, which refers to no other file."""
     found = Page("fer-runtime on this machine")
     found.text(machine(record))
     found.text(*steadiness(record))
@@ -34,7 +34,7 @@ def page(record: Record, others: Sequence[Section] = ()) -> str:
         for sentence in advice.sentences:
             found.text(sentence)
         found.code(advice.command)
-    for section in (*sections(record), *others):
+    for section in parts:
         found.heading(section.title)
         found.image(section.chart, f"Chart: {section.title}. {' '.join(section.sentences)}")
         for sentence in section.sentences:
