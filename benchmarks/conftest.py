@@ -126,12 +126,12 @@ def pytest_terminal_summary(
         return
     terminalreporter.section("images/s, and milliseconds a run")
     heads = f"{'images/s':>12}{'p50':>10}{'p90':>10}{'p99':>10}"
-    terminalreporter.write_line(f"{'group':<24}{'engine':<40}{heads}")
+    terminalreporter.write_line(f"{'group':<30}{'engine':<40}{heads}")
     for each in sorted(measured, key=lambda one: _by_number(one.group)):
         info = each.extra_info
         times = "".join(f"{info['milliseconds'][name]:>10.3f}" for name in ("p50", "p90", "p99"))
         rate = f"{info['images_per_second']:>12,.0f}"
-        terminalreporter.write_line(f"{each.group:<24}{info['engine']:<40}{rate}{times}")
+        terminalreporter.write_line(f"{each.group:<30}{info['engine']:<40}{rate}{times}")
     facts = environment.machine()
     machine = ", ".join(f"{name} {value}" for name, value in facts.items())
     terminalreporter.write_line(f"machine: {machine}")

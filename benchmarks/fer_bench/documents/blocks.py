@@ -105,7 +105,7 @@ def results(found: Results) -> list[str]:
             "the same",
         ),
         (
-            "one core, in batches (one at a time), against the package `fer`, which takes one image "
+            "one core, in batches (one at a time), against the package `fer`, which takes an image "
             f"at a time and has an accuracy of {theirs['accuracy']:.1%}",
             *(
                 f"{each['batched_images_per_second'] / theirs['images_per_second']:.2f} x "
