@@ -28,6 +28,7 @@ from fer_export.parity.verification import Verification, VerificationError
 from fer_export.precision.reduction import reduce
 from fer_export.precision.table import PRECISIONS, Precision
 from fer_export.work_folder import WorkFolder
+from fer_runtime.doctor import golden
 from fer_runtime.errors import DataError, ParityError
 from fer_runtime.spec import ModelSpec
 from fer_train.models import Deployable
@@ -165,8 +166,10 @@ def _embed_verdict(
 ) -> None:
     """Write the verdict into the draft, reopen it, and require the same weights and outputs."""
     before, outputs = chosen.sha256(draft), _outputs(chosen, draft, batches)
+    pictures = golden.pictures(spec.input.height, spec.input.width, spec.input.channels)
     verdict = {
         **verification.summary(),
+        golden.KEY: golden.as_plain(chosen.runner(draft)(pictures)["logits"]),
         "artefact_sha256": before,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }

@@ -1,4 +1,4 @@
-"""`fer-infer`, `fer-pack`, `fer-doctor`: thin command lines over functions for programs.
+"""`fer-infer`, `fer-pack`, `fer-serve`, `fer-doctor`: thin command lines over functions.
 
 Nothing heavy is imported here, so that Ctrl-C during the imports of a command is caught as well.
 """
@@ -30,3 +30,8 @@ def run_pack() -> None:
 def run_doctor() -> None:
     """Entry point of `fer-doctor`."""
     start("fer_runtime.cli.doctor")
+
+
+def run_serve() -> None:
+    """Entry point of `fer-serve`."""
+    start("fer_runtime.cli.serve")

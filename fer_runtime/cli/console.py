@@ -94,6 +94,11 @@ EXTRAS = {
     "onnxscript": "export",
     "pyarrow": "parquet",
     "av": "video",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "httptools": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
     "cv2": "dev",
     "atheris": "fuzz",
 }

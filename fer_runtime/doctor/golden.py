@@ -1,4 +1,7 @@
-"""Logits that the shipped models had where they were made, to be compared with those of here."""
+"""Logits that a model had where it was made, to be compared with those that it has here.
+
+An export writes them into the file's verdict; those of the shipped models are in golden.json.
+"""
 
 from __future__ import annotations
 
@@ -14,30 +17,44 @@ from fer_runtime.classifier import SHIPPED
 
 if TYPE_CHECKING:
     from fer_runtime.session import Session
+    from fer_runtime.spec import ModelSpec
 
 FILE = SHIPPED.parent / "golden.json"
 MODELS = ("compact_cnn", "compact_cnn.int8")
 PICTURES = 8
 Logits = npt.NDArray[np.float32]
-TOLERANCE = {"compact_cnn": 1e-3, "compact_cnn.int8": 0.25}
-"""Of the logits' standard deviation. int8 rounds differently on CPUs without VNNI and in other
-runtimes; of fp32, only the order of additions differs."""
+TOLERANCES = {"fp32": 1e-3, "fp16": 0.05, "int8": 0.25}
+"""Precision -> allowed difference, of the logits' standard deviation. int8 rounds differently on
+CPUs without VNNI and in other runtimes; of fp32, only the order of additions differs."""
+TOLERANCE = {"compact_cnn": TOLERANCES["fp32"], "compact_cnn.int8": TOLERANCES["int8"]}
+"""That of each shipped model."""
+KEY = "golden_logits"
+"""Where a verdict has them."""
 
 
-def pictures(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """(8, 1, height, width) uint8, from arithmetic alone: equal everywhere and always."""
+def pictures(height: int, width: int, channels: int = 1) -> npt.NDArray[np.uint8]:
+    """(8, channels, height, width) uint8, from arithmetic alone: equal everywhere and always."""
     rows, columns = np.mgrid[:height, :width]
     many = [
         (columns * (3 + k) + rows * (7 + 2 * k) + rows * columns // (1 + k)) % 256
         for k in range(PICTURES)
     ]
-    return np.stack(many)[:, None].astype(np.uint8)
+    return np.repeat(np.stack(many)[:, None].astype(np.uint8), channels, 1)
 
 
 def logits(session: Session) -> Logits:
     """(8, K) of the pictures."""
-    _, height, width = session.spec.input.shape
-    return session.run(pictures(height, width)).logits
+    channels, height, width = session.spec.input.shape
+    return session.run(pictures(height, width, channels)).logits
+
+
+def kept(spec: ModelSpec) -> tuple[Logits, float] | None:
+    """The logits in a model's verdict, and how much they may differ; None where it has none."""
+    parity = spec.parity or {}
+    if parity.get(KEY) is None:
+        return None
+    tolerance = TOLERANCES.get(str(parity.get("precision")), max(TOLERANCES.values()))
+    return np.array(parity[KEY], np.float32), tolerance
 
 
 def read() -> Mapping[str, Logits]:
@@ -48,10 +65,14 @@ def read() -> Mapping[str, Logits]:
 
 def write(sessions: Mapping[str, Session], file: Path = FILE) -> None:
     """Write the logits of the shipped models, when they are made."""
-    rounded = {
-        name: logits(each).astype(np.float64).round(5).tolist() for name, each in sessions.items()
-    }
+    rounded = {name: as_plain(logits(each)) for name, each in sessions.items()}
     file.write_text(json.dumps(rounded) + "\n", encoding="utf-8")
+
+
+def as_plain(found: Logits) -> list[list[float]]:
+    """Logits as they are kept in JSON."""
+    plain: list[list[float]] = found.astype(np.float64).round(5).tolist()
+    return plain
 
 
 def difference(found: Logits, expected: Logits) -> float:

@@ -61,7 +61,7 @@ class FacesOfPictures(Stage):
         return PICTURES_AT_ONCE
 
     def rows(self, batch: list[Item]) -> list[Row]:
-        found = [self._find(item) for item in batch]
+        found = [self.find(item) for item in batch]
         crops = [each for one in found for each in one.crops]
         predicted = iter(self._classified(crops))
         rows: list[Row] = []
@@ -94,7 +94,7 @@ class FacesOfPictures(Stage):
             ]
         return results
 
-    def _find(self, item: Item) -> Found:
+    def find(self, item: Item) -> Found:
         """The faces of one picture with their crops, the largest first."""
         try:
             photograph = Photograph(source_of(item), max_pixels=self.max_pixels)
