@@ -41,6 +41,7 @@ COMMANDS = {
     "report": "A stored run of pytest benchmarks as a page, and what to deploy.",
     "roofline": "How far the models are from what this machine could do.",
     "scenarios": "MLPerf's scenarios, by its own load generator.",
+    "serving": "fer-serve against other servers, and under bad conditions.",
     "ship": "Make the files in fer_runtime/models.",
     "threads": "One classifier in many threads.",
     "training": "One epoch of fer-train against the usual PyTorch loop.",

@@ -15,9 +15,35 @@ from fer_runtime.providers.table import choices as provider_choices
 
 if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
+    from fer_runtime.serve.service import ServeOptions
 
 app = make_app()
 LIMITS = "Limits"
+
+
+@dataclass(init=False, eq=False, repr=False)
+class ModelFlags(Group):
+    """Which model runs, and how."""
+
+    model: str | None = option(
+        None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
+        "compact_cnn.int8 is the shipped one as int8.",
+    )  # fmt: skip
+    spec: Path | None = option(None, "ModelSpec as JSON, for an ONNX file that contains none.")
+    provider: str = option(
+        "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
+    )
+    batch_size: int = option(32, "Most images in one run of the model.", min=1, max=4096)
+    threads: int | None = option(
+        None, "Threads that run the model side by side; default: one per core but one.", min=1
+    )
+    faces: bool = option(
+        False, "The images are photographs: find the faces in them.", "--faces", panel=FACES
+    )
+    detect_size: int | None = option(
+        None, "Longer side, in pixels, at which faces are looked for. Default: 1440.", min=32,
+        max=16384, panel=FACES,
+    )  # fmt: skip
 
 
 @dataclass(init=False, eq=False, repr=False)
@@ -40,46 +66,14 @@ class LimitFlags(Group):
 @app.command(epilog=EXIT_HELP)
 @expand
 def fer_serve(
+    running: ModelFlags,
     limiting: LimitFlags,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one."
-        ),
-    ] = None,
-    spec: Annotated[
-        Path | None,
-        typer.Option(help="ModelSpec as JSON, for an ONNX file that contains none."),
-    ] = None,
-    faces: Annotated[
-        bool,
-        typer.Option("--faces", help="The images are photographs: find the faces in them."),
-    ] = False,
     host: Annotated[
         str, typer.Option(help="Address to listen at; 0.0.0.0 is every network of this machine.")
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any that is free.")
     ] = 8000,
-    provider: Annotated[
-        str, typer.Option(help="Where it runs, or an error; auto reports its choice.")
-    ] = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, max=4096, help="Most images in one run of the model.")
-    ] = 32,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads that run the model; default: all but one."),
-    ] = None,
-    detect_size: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            max=16384,
-            rich_help_panel=FACES,
-            help="Longer side, in pixels, at which faces are looked for. Default: 1440.",
-        ),
-    ] = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -94,38 +88,45 @@ def fer_serve(
     SIGTERM answers what was accepted and ends; SIGHUP loads the model's file anew if its checks
     pass. A prediction is about a picture, not about what a person feels.
     """
+    if running.detect_size is not None and not running.faces:
+        raise typer.BadParameter("it needs --faces.", param_hint="--detect-size")
+    _require_extra()
+    from fer_runtime.serve.running import serve
+    from fer_runtime.serve.service import Service
+
+    service = Service(_options(running, limiting, tuple(allow_origin or ())))
+    session = service.model.session
+    say(f"model {session.path} on {session.provider_reason}")
+    if not session.spec.parity:
+        say("the file contains no verdict of an export, so SIGHUP cannot reload it")
+    serve(service, host, port, say=say, ready=", /docs for people, SIGTERM or Ctrl-C to end")
+
+
+def _options(
+    running: ModelFlags, limiting: LimitFlags, allowed_origins: tuple[str, ...]
+) -> ServeOptions:
     from fer_runtime.classifier import find_model
     from fer_runtime.machine import usable_threads
     from fer_runtime.serve.limits import MEBIBYTE, Limits
-    from fer_runtime.serve.running import serve
-    from fer_runtime.serve.service import ServeOptions, Service
+    from fer_runtime.serve.service import ServeOptions
     from fer_runtime.spec import ModelSpec
 
-    if detect_size is not None and not faces:
-        raise typer.BadParameter("it needs --faces.", param_hint="--detect-size")
-    if provider not in provider_choices():
-        allowed = ", ".join(provider_choices())
-        raise typer.BadParameter(f"{provider!r}; allowed: {allowed}.", param_hint="--provider")
-    _require_extra()
+    spec = ModelSpec.read(running.spec) if running.spec else None
     usable = usable_threads()
-    options = ServeOptions(
-        model=find_model(model),
-        opening={"provider": provider, "spec": ModelSpec.read(spec) if spec else None},
-        threads=threads or max(1, usable - 1), decoders=usable, batch_size=batch_size,
-        faces=_face_options(detect_size) if faces else None,
+    return ServeOptions(
+        model=find_model(running.model),
+        opening={"provider": running.provider, "spec": spec},
+        threads=running.threads or max(1, usable - 1),
+        decoders=usable,
+        batch_size=running.batch_size,
+        faces=_face_options(running.detect_size) if running.faces else None,
         limits=Limits(
             max_body=int(limiting.max_body * MEBIBYTE), max_pixels=limiting.max_pixels,
             max_images=limiting.max_images, max_latency=limiting.max_latency,
             time_limit=limiting.time_limit,
         ),
-        allowed_origins=tuple(allow_origin or ()),
+        allowed_origins=allowed_origins,
     )  # fmt: skip
-    service = Service(options)
-    session = service.model.session
-    say(f"model {session.path} on {session.provider_reason}")
-    if not session.spec.parity:
-        say("the file contains no verdict of an export; SIGHUP will not reload it")
-    serve(service, host, port, say=say, ready=", /docs for people, SIGTERM or Ctrl-C to end")
 
 
 def _face_options(detect_size: int | None) -> FaceOptions:

@@ -18,9 +18,6 @@ import numpy as np
 from fer_runtime.images import Pixels
 from fer_runtime.session import Outputs, Session
 
-KEPT = 0.9
-"""How much of the running mean of seconds per image stays when a batch is added to it."""
-
 
 class Job(NamedTuple):
     """Some images that go through the session together."""
@@ -60,7 +57,6 @@ class MicroBatches:
     ) -> None:
         self.session, self.batch_size, self._watch = session, batch_size, watch
         self.waiting = 0
-        self.seconds_per_image = 0.0
         self._loop = asyncio.get_running_loop()
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition(threading.Lock())
@@ -71,11 +67,6 @@ class MicroBatches:
         ]
         for thread in self._threads:
             thread.start()
-
-    @property
-    def expected_delay(self) -> float:
-        """Seconds until an image that comes now would be done."""
-        return self.waiting * self.seconds_per_image / len(self._threads)
 
     async def run(self, pixels: Pixels) -> Outputs:
         """(N, C, H, W) uint8 -> Outputs of N rows; N may be larger than a batch.
@@ -139,15 +130,10 @@ class MicroBatches:
                 result = error
             seconds = time.perf_counter() - started
             images = sum(len(job.pixels) for job in jobs)
-            self._count(images, seconds)
+            with self._changed:
+                self.waiting -= images
             self._watch(Batch(images, started - jobs[0].since, seconds))
             self._loop.call_soon_threadsafe(_deliver, jobs, result)
-
-    def _count(self, images: int, seconds: float) -> None:
-        with self._changed:
-            self.waiting -= images
-            old, new = self.seconds_per_image, seconds / images
-            self.seconds_per_image = KEPT * old + (1 - KEPT) * new if old else new
 
 
 def _together(pixels: list[Pixels]) -> Pixels:

@@ -15,11 +15,16 @@ from typing import Any
 from uvicorn import Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from fer_runtime.serve.endpoint import refused
-from fer_runtime.serve.refusals import CLOSE, RefusedError
+from fer_runtime.serve.endpoint import Answer, refused
+from fer_runtime.serve.refusals import CLOSE, RefusedError, busy
+from fer_runtime.serve.service import Service
 
 LAST_CALL = 0.5
 """Seconds after which a connection without a request is closed when the server ends."""
+PAUSE = 0.25
+"""Seconds for which nothing is read from a connection whose request was refused."""
+SMALL = 64 * 1024
+"""Bytes of a body that is read and thrown away, so that its connection can be used again."""
 SWEEP = 0.5
 """Seconds between looks at connections that may be too slow."""
 
@@ -27,8 +32,14 @@ SWEEP = 0.5
 class Connection(HttpToolsProtocol):
     """A connection that knows since when it waits for the rest of a request."""
 
+    busy = b""
+    """What a request is answered that comes when there are too many."""
+    refusing = False
+    """Whether the request that comes in now is refused already."""
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        self.service: Service = self.server_state.service  # type: ignore[attr-defined]
         self.receiving: float | None = self.loop.time()
 
     def on_message_begin(self) -> None:
@@ -36,13 +47,49 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
+        if not self.answering and self._is_too_much():
+            # Everything that a prediction costs but for its socket is saved by not asking for it.
+            self.refusing = True
+            return
         super().on_headers_complete()
-        if getattr(self.server_state, "draining", False):
+        if self.service.draining:
             self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        if not self.refusing:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.receiving = None
-        super().on_message_complete()
+        if not self.refusing:
+            super().on_message_complete()
+            return
+        self.refusing = False
+        self.service.measures.error("busy")
+        self.service.measures.request("predict", 503, 0.0)
+        self.transport.write(self.busy)
+        if self.service.draining or not self.parser.should_keep_alive():
+            self.transport.close()
+        else:
+            self.on_response_complete()
+            # A client that asks again at once, whatever Retry-After says, takes time from others.
+            self.flow.pause_reading()
+            self.loop.call_later(PAUSE, self._read_again)
+
+    def _read_again(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+
+    def _is_too_much(self) -> bool:
+        """Whether it is a small request for predictions that would be answered too late."""
+        admission = self.service.admission
+        # Requests that came at the same time as this one have tasks, but are not counted yet.
+        if not admission.is_full(max(0, len(self.tasks) - admission.in_flight)):
+            return False
+        if self.parser.get_method() != b"POST":
+            return False
+        lengths = [value for name, value in self.headers if name == b"content-length"]
+        return bool(lengths) and lengths[0].isdigit() and int(lengths[0]) <= SMALL
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client sends no more; True where it still gets an answer."""
@@ -72,11 +119,7 @@ class Connection(HttpToolsProtocol):
             return
         if not self.answering or not self.cycle.response_started:
             answer = refused(RefusedError(kind, message, CLOSE))
-            phrase = HTTPStatus(answer.status).phrase.encode()
-            lines = [b"HTTP/1.1 %d %s" % (answer.status, phrase)]
-            headers = (*answer.headers, (b"content-length", b"%d" % len(answer.body)))
-            lines += [b": ".join(pair) for pair in headers]
-            self.transport.write(b"\r\n".join([*lines, b"", answer.body]))
+            self.transport.write(as_bytes(answer))
         self.transport.close()
 
     def end_if_slow(self, now: float, limit: float) -> None:
@@ -93,18 +136,31 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
 
+def as_bytes(answer: Answer) -> bytes:
+    """A whole answer, as it is sent."""
+    lines = [b"HTTP/1.1 %d %s" % (answer.status, HTTPStatus(answer.status).phrase.encode())]
+    headers = (*answer.headers, (b"content-length", b"%d" % len(answer.body)))
+    lines += [b": ".join(pair) for pair in headers]
+    return b"\r\n".join([*lines, b"", answer.body])
+
+
+Connection.busy = as_bytes(refused(busy(1)))
+
+
 class DrainingServer(Server):
     """uvicorn's server; it ends when `should_exit` is set, after every answer.
 
     Args:
         config: uvicorn's.
-        time_limit: seconds for the headers of a request.
+        service: what is served.
         on_drain: called when it begins to end.
     """
 
-    def __init__(self, config: Any, *, time_limit: float, on_drain: Callable[[], None]) -> None:
+    def __init__(self, config: Any, service: Service, on_drain: Callable[[], None]) -> None:
         super().__init__(config)
-        self._time_limit, self._on_drain = time_limit, on_drain
+        self.server_state.service = service  # type: ignore[attr-defined]
+        self._service, self._on_drain = service, on_drain
+        self._time_limit = service.limits.time_limit
         self._swept = 0.0
 
     @contextmanager
@@ -123,8 +179,8 @@ class DrainingServer(Server):
 
     async def shutdown(self, sockets: Any = None) -> None:
         """Take no new connections, answer every request, close, and end."""
+        self._service.draining = True
         self._on_drain()
-        self.server_state.draining = True  # type: ignore[attr-defined]
         for server in self.servers:
             server.close()
         for connection in self._open():

@@ -51,8 +51,8 @@ class Endpoint(ABC):
         self.service = service
 
     @abstractmethod
-    async def answer(self, scope: Scope, body: bytes) -> Answer:
-        """The answer to a whole body; raises RefusedError."""
+    async def answer(self, scope: Scope, body: bytes, held: Held) -> Answer:
+        """The answer to a whole body, which `held` counts as one image; raises RefusedError."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -83,7 +83,7 @@ class Endpoint(ABC):
         try:
             async with asyncio.timeout(self.service.limits.time_limit):
                 body = await self._body(scope, receive, held)
-                return await self.answer(scope, body)
+                return await self.answer(scope, body, held)
         except TimeoutError:
             seconds = f"{self.service.limits.time_limit:g} seconds"
             if body is None:
@@ -99,7 +99,7 @@ class Endpoint(ABC):
         limit = self.service.limits.max_body
         if (length := header(scope, b"content-length")) and int(length) > limit:
             raise _too_large(limit)
-        self.service.admit()
+        held.begin()
         message = await receive()
         parts: list[bytes] = []
         size = 0
@@ -122,10 +122,20 @@ def _too_large(limit: int) -> RefusedError:
 
 
 class Held:
-    """The bytes of one request that the server has in memory."""
+    """What one request takes of the server: a place among those in flight, and memory."""
 
     def __init__(self, service: Service) -> None:
-        self._service, self._size = service, 0
+        self._service, self._size, self._images = service, 0, 0
+
+    def begin(self) -> None:
+        """It is accepted; raises RefusedError where it would be answered too late."""
+        self._service.admit()
+        self.count(1)
+
+    def count(self, images: int) -> None:
+        """It has so many more images."""
+        self._images += images
+        self._service.admission.begin(images)
 
     def add(self, size: int) -> None:
         """Count more of them; raises RefusedError where the server has too many."""
@@ -135,7 +145,9 @@ class Held:
     def release(self) -> None:
         """The request is answered."""
         self._service.held -= self._size
-        self._size = 0
+        if self._images:
+            self._service.admission.end(self._images)
+        self._size = self._images = 0
 
 
 async def reply(answer: Answer, send: Send) -> None:

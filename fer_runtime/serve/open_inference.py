@@ -15,7 +15,7 @@ import numpy as np
 
 from fer_runtime._version import __version__
 from fer_runtime.images import Pixels
-from fer_runtime.serve.endpoint import Answer, Endpoint, Scope, header
+from fer_runtime.serve.endpoint import Answer, Endpoint, Held, Scope, header
 from fer_runtime.serve.model import Served
 from fer_runtime.serve.refusals import RefusedError
 from fer_runtime.session import Outputs
@@ -67,12 +67,13 @@ class Infer(Endpoint):
 
     name: ClassVar[str] = "infer"
 
-    async def answer(self, scope: Scope, body: bytes) -> Answer:
+    async def answer(self, scope: Scope, body: bytes, held: Held) -> Answer:
         model = self.service.model
         named = scope["path_params"]
         require_model(model, named["name"], named.get("version"))
         request = read_request(body, header(scope, HEADER_LENGTH))
         pixels = read_pixels(request, model)
+        held.count(len(pixels) - 1)
         assert model.batches is not None
         outputs = await model.batches.run(pixels)
         return write_outputs(request, model, outputs)

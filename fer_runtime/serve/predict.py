@@ -13,7 +13,7 @@ from fer_runtime.errors import ImageError
 from fer_runtime.images.loading import is_jpeg
 from fer_runtime.items import Item
 from fer_runtime.serve.answers import Writer
-from fer_runtime.serve.endpoint import Answer, Endpoint, Scope, header
+from fer_runtime.serve.endpoint import Answer, Endpoint, Held, Scope, header
 from fer_runtime.serve.model import Served
 from fer_runtime.serve.multipart import Part, boundary_of, files_of
 from fer_runtime.serve.refusals import RefusedError
@@ -30,7 +30,7 @@ class Predict(Endpoint):
 
     name: ClassVar[str] = "predict"
 
-    async def answer(self, scope: Scope, body: bytes) -> Answer:
+    async def answer(self, scope: Scope, body: bytes, held: Held) -> Answer:
         content_type = header(scope, b"content-type") or b""
         boundary = boundary_of(content_type)
         if boundary is None:
@@ -50,6 +50,7 @@ class Predict(Endpoint):
             except ImageError as error:
                 name = f"{parts[0].name}: " if parts[0].name else ""
                 raise RefusedError("image", f"{name}{error}") from None
+        held.count(len(parts) - 1)
         return await self._several(model, writer, parts)
 
     async def _several(self, model: Served, writer: Writer, parts: Sequence[Part]) -> Answer:

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fer_runtime.errors import DataError, FerError
 from fer_runtime.serve.service import Service
@@ -43,17 +43,20 @@ def serve(
     gc.collect()
     gc.freeze()  # what is there now stays; looking at it again and again takes 3 % of the time
     listening = listen(host, port)
-    with listening, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(service, listening, say, ready))
+    with listening:
+        # Not uvloop: it looks at a thousand sockets up to 48 times before it lets any request go
+        # on, so that under overload some wait for seconds; and at 64 connections it is slower.
+        asyncio.run(_serve(service, listening, say, ready))
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; raises DataError."""
     try:
-        family, *_, address = socket.getaddrinfo(
+        family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        found = socket.socket(family, socket.SOCK_STREAM)
+        # Without the protocol asyncio does not know that it may set TCP_NODELAY.
+        found = socket.socket(family, kind, protocol)
     except OSError as error:
         raise DataError(f"--host {host}: {error.strerror or error}.") from None
     try:
@@ -69,15 +72,6 @@ def listen(host: str, port: int) -> socket.socket:
             "or 0 for any that is free."
         ) from None
     return found
-
-
-def _loop_factory() -> Any:
-    """uvloop's loop where it is installed; None for asyncio's own."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 def make_server(service: Service, on_drain: Callable[[], None]) -> DrainingServer:
@@ -97,17 +91,13 @@ def make_server(service: Service, on_drain: Callable[[], None]) -> DrainingServe
         access_log=False, server_header=False, date_header=True, backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE, proxy_headers=False,
     )  # fmt: skip
-    return DrainingServer(config, time_limit=service.limits.time_limit, on_drain=on_drain)
+    return DrainingServer(config, service, on_drain)
 
 
 async def _serve(
     service: Service, listening: socket.socket, say: Callable[[str], None], ready: str
 ) -> None:
-    def drain() -> None:
-        service.draining = True
-        say("ending: answering what was accepted")
-
-    server = make_server(service, drain)
+    server = make_server(service, lambda: say("ending: answering what was accepted"))
     loop = asyncio.get_running_loop()
     reloading: set[asyncio.Task[None]] = set()
 

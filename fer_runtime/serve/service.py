@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from fer_runtime.errors import FerError
 from fer_runtime.hashing import file_sha256
-from fer_runtime.serve.batching import KEPT, MicroBatches
+from fer_runtime.serve.admission import Admission
+from fer_runtime.serve.batching import MicroBatches
 from fer_runtime.serve.limits import Limits
 from fer_runtime.serve.measures import Measures
 from fer_runtime.serve.model import Served, require_golden, require_verdict
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
 
 T = TypeVar("T")
-ADMITTED = 0.5
-"""The part of the longest latency that the images before a new one may take."""
-LAG_EVERY = 0.02
-"""Seconds between looks at how late the event loop is."""
 
 
 class ServeOptions(NamedTuple):
@@ -65,11 +62,10 @@ class Service:
         self.measures = Measures(lambda: self.waiting)
         self.draining = False
         self.held = 0
-        self._decoding, self._decode_seconds = 0, 0.0
+        self._decoding = 0
+        self.admission = Admission(self.limits.max_latency)
         self._decoders = ThreadPoolExecutor(options.decoders, thread_name_prefix="fer-decode")
         self._reloading = asyncio.Lock()
-        self._lag = 0.0
-        self._clock: asyncio.Task[None] | None = None
 
     @property
     def batches(self) -> MicroBatches:
@@ -82,29 +78,19 @@ class Service:
         """Images that wait or are being worked on."""
         return self._decoding + (self.model.batches.waiting if self.model.batches else 0)
 
-    @property
-    def expected_delay(self) -> float:
-        """Seconds until an image that comes now would be done."""
-        decoding = (self._decoding + 1) * self._decode_seconds / self.options.decoders
-        return self._lag + decoding + self.batches.expected_delay
-
     async def start(self) -> None:
         """Start the threads; call it in the event loop."""
         self._begin(self.model)
-        self._clock = asyncio.create_task(self._measure_lag())
 
     async def stop(self) -> None:
         """End the threads; call it when every request is answered."""
-        if self._clock is not None:
-            self._clock.cancel()
         await self.batches.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
     def admit(self) -> None:
         """Raises RefusedError where a new request would wait too long."""
-        delay = self.expected_delay
-        if delay > self.limits.max_latency * ADMITTED and (self.waiting or self._lag):
-            raise busy(delay)
+        if self.admission.is_full():
+            raise busy(self.admission.expected_delay())
 
     def hold(self, size: int) -> None:
         """Count bytes of a request that are in memory; raises RefusedError for too many."""
@@ -121,24 +107,13 @@ class Service:
             try:
                 return work(*args)
             finally:
-                seconds = time.perf_counter() - started
-                old = self._decode_seconds
-                self._decode_seconds = KEPT * old + (1 - KEPT) * seconds if old else seconds
-                self.measures.decoded(seconds)
+                self.measures.decoded(time.perf_counter() - started)
 
         self._decoding += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._decoders, timed)
         finally:
             self._decoding -= 1
-
-    async def _measure_lag(self) -> None:
-        """How late the event loop is: requests then wait in sockets that it has not looked at."""
-        while True:
-            before = time.perf_counter()
-            await asyncio.sleep(LAG_EVERY)
-            late = time.perf_counter() - before - LAG_EVERY
-            self._lag = late if late > LAG_EVERY else 0.0
 
     async def reload(self) -> str:
         """Serve the file anew if it has changed and passes its checks; what was done, as a text.

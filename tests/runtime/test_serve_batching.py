@@ -15,6 +15,7 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
 
+from fer_runtime.serve.admission import Admission
 from fer_runtime.serve.batching import Batch, MicroBatches
 from fer_runtime.serve.limits import Limits
 from fer_runtime.serve.refusals import RefusedError
@@ -142,38 +143,38 @@ def test_closing_finishes_what_waits() -> None:
     with_batches(work)
 
 
-def test_the_expected_delay_follows_what_was_measured() -> None:
-    async def work(batches: MicroBatches, echo: Echo) -> None:
-        batches.seconds_per_image = 0.01
-        echo.gate.clear()
-        waiting = [asyncio.ensure_future(batches.run(image(n))) for n in range(6)]
-        await asyncio.sleep(0.01)
-        assert batches.expected_delay == pytest.approx(0.06)
-        echo.gate.set()
-        await asyncio.gather(*waiting)
-        assert batches.expected_delay == 0
-
-    with_batches(work)
-
-
 def test_a_full_service_refuses_and_an_idle_one_never_does(tiny_model: Path) -> None:
     service = Service(options(tiny_model, limits=Limits(max_latency=0.1)))
-
-    async def work() -> None:
-        await service.start()
-        service._decode_seconds = 3.0  # one image takes longer than the limit
+    admission = service.admission
+    admission.seconds_each = 3.0  # one image takes longer than the limit
+    service.admit()
+    admission.begin()
+    admission.begin()
+    with pytest.raises(RefusedError) as caught:
         service.admit()
-        decoding = asyncio.ensure_future(service.on_thread(time.sleep, 0.05))
-        await asyncio.sleep(0.01)
-        with pytest.raises(RefusedError) as caught:
-            service.admit()
-        assert caught.value.status == 503
-        assert dict(caught.value.headers)[b"retry-after"] == b"6"
-        await decoding
-        service.admit()
-        await service.stop()
+    assert caught.value.status == 503
+    assert dict(caught.value.headers)[b"retry-after"] == b"6"
+    admission.end(2)
+    service.admit()
 
-    asyncio.run(work())
+
+def test_the_rate_is_that_of_busy_time_and_not_of_half_a_burst(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    admission = Admission(max_latency=1.0)
+    for _ in range(30):  # ten images at a time, in 0.04 s, and then nothing for a second
+        admission.begin(10)
+        now[0] += 0.04
+        for _ in range(10):
+            admission.end()
+        now[0] += 1.0
+    assert admission.seconds_each == pytest.approx(0.004)
+    assert not admission.is_full(coming=99)
+    assert admission.is_full(coming=101)
+    admission.begin(50)
+    assert admission.expected_delay() == pytest.approx(0.2)
 
 
 def test_bytes_in_memory_are_bounded(tiny_model: Path) -> None:

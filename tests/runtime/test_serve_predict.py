@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import re
 import socket
@@ -190,6 +191,31 @@ def test_connections_that_ended_leave_nothing_behind(server: Running, jpeg: byte
     assert not server.server.server_state.tasks
     assert server.service.held == 0
     assert server.service.waiting == 0
+
+
+def test_too_many_are_refused_at_once_and_the_connection_goes_on(
+    tiny_model: Path, jpeg: bytes
+) -> None:
+    with running(tiny_model) as server:
+        admission = server.service.admission
+        admission.seconds_each = 1.0
+        admission.begin(3)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        try:
+            for path, body in (("/predict", jpeg), ("/predict", bytes(100_000))):
+                connection.request("POST", path, body)
+                answer = connection.getresponse()
+                assert (answer.status, answer.getheader("retry-after")) in ((503, "1"), (503, "3"))
+                assert b"try again later" in answer.read()
+            assert server.request("GET", "/v2/health/live").status == 200
+            admission.end(3)
+            connection.request("POST", "/predict", jpeg)
+            assert connection.getresponse().status == 200
+        finally:
+            connection.close()
+        text = server.request("GET", "/metrics").body.decode()
+    assert 'fer_errors_total{kind="busy"} 2.0' in text
+    assert 'fer_requests_total{endpoint="predict",status="503"} 2.0' in text
 
 
 def test_faces_of_a_photograph() -> None:
