@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 
-ADMITTED = 0.4
+ADMITTED = 1 / 3
 """The part of the longest latency that the requests before a new one may take; the rest is for what
 differs from request to request."""
 KEPT = 0.8

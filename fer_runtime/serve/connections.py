@@ -29,6 +29,41 @@ SWEEP = 0.5
 """Seconds between looks at connections that may be too slow."""
 
 
+class OneWrite:
+    """A transport that sends the head of an answer together with what is written next.
+
+    uvicorn writes them one after the other, which are two system calls and two packets.
+    """
+
+    def __init__(self, transport: Any, loop: Any) -> None:
+        self._transport, self._loop = transport, loop
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Send it now, or in a moment where it is a head."""
+        if self._head:
+            self._transport.write(self._head + data)
+            self._head = b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Send what is held, and close."""
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+            self._head = b""
+
+
 class Connection(HttpToolsProtocol):
     """A connection that knows since when it waits for the rest of a request."""
 
@@ -38,7 +73,7 @@ class Connection(HttpToolsProtocol):
     """Whether the request that comes in now is refused already."""
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]
         self.service: Service = self.server_state.service  # type: ignore[attr-defined]
         self.receiving: float | None = self.loop.time()
 

@@ -81,19 +81,18 @@ class Endpoint(ABC):
             )
         body: bytes | None = None
         try:
-            async with asyncio.timeout(self.service.limits.time_limit):
-                body = await self._body(scope, receive, held)
-                return await self.answer(scope, body, held)
-        except TimeoutError:
-            seconds = f"{self.service.limits.time_limit:g} seconds"
-            if body is None:
-                raise RefusedError(
-                    "slow", f"The body did not arrive within {seconds}.", CLOSE
-                ) from None
-            raise RefusedError(
-                "time_limit", f"There was no answer within {seconds}; try again later.",
-                ((b"retry-after", b"1"),),
-            ) from None  # fmt: skip
+            body = await self._body(scope, receive, held)
+            return await self.answer(scope, body, held)
+        except asyncio.CancelledError:
+            if not held.overdue:
+                raise
+        seconds = f"{self.service.limits.time_limit:g} seconds"
+        if body is None:
+            raise RefusedError("slow", f"The body did not arrive within {seconds}.", CLOSE)
+        raise RefusedError(
+            "time_limit", f"There was no answer within {seconds}; try again later.",
+            ((b"retry-after", b"1"),),
+        )  # fmt: skip
 
     async def _body(self, scope: Scope, receive: Receive, held: Held) -> bytes:
         limit = self.service.limits.max_body
@@ -126,6 +125,16 @@ class Held:
 
     def __init__(self, service: Service) -> None:
         self._service, self._size, self._images = service, 0, 0
+        self._task = asyncio.current_task()
+        self.until = time.perf_counter() + service.limits.time_limit
+        self.overdue = False
+        service.requests[self] = None
+
+    def cancel(self) -> None:
+        """Its time is over."""
+        assert self._task is not None
+        self.overdue = True
+        self._task.cancel()
 
     def begin(self) -> None:
         """It is accepted; raises RefusedError where it would be answered too late."""
@@ -144,6 +153,7 @@ class Held:
 
     def release(self) -> None:
         """The request is answered."""
+        self._service.requests.pop(self, None)
         self._service.held -= self._size
         if self._images:
             self._service.admission.end(self._images)

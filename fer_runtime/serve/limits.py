@@ -17,7 +17,7 @@ class Limits(NamedTuple):
         max_pixels: pixels of an image; more is a 422.
         max_images: images in one request; more is a 413.
         max_latency: seconds within which what is accepted is answered. A request that comes when
-            the images before it take longer than two fifths of it is refused at once, with a 503
+            the images before it take longer than a third of it is refused at once, with a 503
             and Retry-After; the rest is for what differs from image to image.
         time_limit: seconds that a request may take, from its headers to its answer.
         max_held: bytes of all requests that are being read or answered; more is a 503.

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fer_runtime.errors import DataError, FerError
 from fer_runtime.serve.service import Service
@@ -83,11 +83,14 @@ def make_server(service: Service, on_drain: Callable[[], None]) -> DrainingServe
     """
     from uvicorn import Config
 
-    from fer_runtime.serve.app import make_app
+    from fer_runtime.serve.app import Direct, make_app
     from fer_runtime.serve.connections import Connection, DrainingServer
 
+    app: Any = make_app(service)
+    if not service.options.allowed_origins:  # which only Starlette's middleware looks at
+        app = Direct(app, service)
     config = Config(
-        make_app(service), http=Connection, ws="none", lifespan="on", log_config=None,
+        app, http=Connection, ws="none", lifespan="on", log_config=None,
         access_log=False, server_header=False, date_header=True, backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE, proxy_headers=False,
     )  # fmt: skip

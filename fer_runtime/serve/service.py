@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from fer_runtime.errors import FerError
 from fer_runtime.hashing import file_sha256
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
 
 T = TypeVar("T")
+LOOK_EVERY = 0.1
+"""Seconds between looks at requests whose time may be over."""
 
 
 class ServeOptions(NamedTuple):
@@ -48,6 +50,15 @@ class ServeOptions(NamedTuple):
     allowed_origins: tuple[str, ...] = ()
 
 
+class Timed(Protocol):
+    """A request that is cancelled when its time is over."""
+
+    until: float
+
+    def cancel(self) -> None:
+        """End it."""
+
+
 class Service:
     """One server's state; made outside an event loop, `start`ed and used inside one.
 
@@ -65,6 +76,8 @@ class Service:
         self._decoding = 0
         self.admission = Admission(self.limits.max_latency)
         self._decoders = ThreadPoolExecutor(options.decoders, thread_name_prefix="fer-decode")
+        self.requests: dict[Timed, None] = {}
+        self._clock: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
 
     @property
@@ -81,9 +94,12 @@ class Service:
     async def start(self) -> None:
         """Start the threads; call it in the event loop."""
         self._begin(self.model)
+        self._clock = asyncio.create_task(self._end_what_is_late())
 
     async def stop(self) -> None:
         """End the threads; call it when every request is answered."""
+        if self._clock is not None:
+            self._clock.cancel()
         await self.batches.close()
         self._decoders.shutdown(wait=False, cancel_futures=True)
 
@@ -114,6 +130,17 @@ class Service:
             return await asyncio.get_running_loop().run_in_executor(self._decoders, timed)
         finally:
             self._decoding -= 1
+
+    async def _end_what_is_late(self) -> None:
+        """Cancel requests whose time is over; one clock for all costs less than one for each."""
+        while True:
+            await asyncio.sleep(min(LOOK_EVERY, self.limits.time_limit / 4))
+            now = time.perf_counter()
+            for request in list(self.requests):
+                if request.until > now:
+                    break  # the others came later
+                del self.requests[request]
+                request.cancel()
 
     async def reload(self) -> str:
         """Serve the file anew if it has changed and passes its checks; what was done, as a text.

@@ -1,8 +1,8 @@
 """A program: the least that can serve a session: `python bare_server.py MODEL PORT`.
 
 An httptools parser on a socket, and one run of the session per request, in the event loop.
-It has no routes, no limits and no errors (with uvloop it is as fast); nothing written in Python around this session that takes
-one image at a time can be much faster.
+It has no routes, no limits and no errors; nothing written in Python around this session that takes
+one image at a time can be much faster (with uvloop it is as fast).
 """
 
 from __future__ import annotations

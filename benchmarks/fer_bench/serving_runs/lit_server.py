@@ -1,9 +1,8 @@
 """A program: the same model behind LitServe: `python lit_server.py MODEL PORT SETTING`.
 
-It runs in an environment of its own, which has litserve and `fer-runtime[cpu]`.
+It runs in an environment of its own, which has litserve and `fer-runtime[cpu]`. Annotations are not
+postponed here: LitServe reads them.
 """
-
-from __future__ import annotations
 
 import sys
 from typing import Annotated, Any
@@ -55,6 +54,8 @@ class Expressions(litserve.LitAPI):
 def main() -> None:
     """Serve until the process is killed."""
     setting = sys.argv[3]
+    if setting == "single":
+        del Expressions.batch, Expressions.unbatch
     server = litserve.LitServer(
         Expressions(**SETTINGS[setting]), accelerator="cpu", workers_per_device=1,
         fast_queue=setting == "fast_queue",

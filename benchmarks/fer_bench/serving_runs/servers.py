@@ -58,15 +58,18 @@ def started(command: Sequence[str], port: int, *, body: bytes) -> Iterator[subpr
         until = time.monotonic() + STARTS_WITHIN
         while not _answers(port, body):
             if process.poll() is not None or time.monotonic() > until:
-                process.kill()
-                error = process.communicate()[1].decode(errors="replace")
+                os.killpg(process.pid, signal.SIGKILL)  # its children have its standard error too
+                assert process.stderr is not None
+                error = process.stderr.read().decode(errors="replace")
                 raise FerError(f"{command[1]} does not serve: {error[-2000:]}")
             time.sleep(0.1)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        process.wait()
+        if process.stderr is not None:
+            process.stderr.close()
 
 
 def _answers(port: int, body: bytes) -> bool:
