@@ -42,6 +42,8 @@ EXTRAS = {
     "fer_runtime/serve/multipart.py": {"python_multipart"},
     "fer_runtime/serve/running.py": {"uvicorn"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
+    "benchmarks/fer_bench/serving_runs/bare_server.py": {"httptools"},
+    "benchmarks/fer_bench/serving_runs/lit_server.py": {"litserve", "fastapi"},
     "benchmarks/fer_bench/load_generator.py": {"mlperf_loadgen"},
     "benchmarks/fer_bench/peer_runs/program.py": {
         *("deepface", "facex", "fer", "what_the_face_classification"),
@@ -88,8 +90,12 @@ def test_third_party_imports(package: str, path: Path) -> None:
     assert foreign <= THIRD_PARTY[package] | EXTRAS.get(name, set())
 
 
-WHOLLY = {"fer_runtime/serve/connections.py"}
-"""Modules that need an extra as a whole (they subclass its classes); functions import them."""
+WHOLLY = {
+    "fer_runtime/serve/connections.py",
+    "benchmarks/fer_bench/serving_runs/lit_server.py",
+}
+"""Modules that need an extra as a whole (they subclass its classes): functions import them, or they
+are programs."""
 
 
 def imported_at_once(path: Path) -> Iterator[str]:

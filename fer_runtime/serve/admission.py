@@ -50,7 +50,7 @@ class Admission:
         if self.in_flight:
             self._busy += now - self._since
         self._since = now
-        # Looked at here, and not in `end`: answers come in bursts, and half a burst is no rate.
+        # Looked at here, and not in `end`: answers come in bursts, and half of one says little.
         if self._done and self._busy >= WINDOW:
             each, old = self._busy / self._done, self.seconds_each
             self.seconds_each = KEPT * old + (1 - KEPT) * each if old else each
