@@ -11,7 +11,7 @@ UV := $(shell command -v uv 2>/dev/null)
 DATA ?=
 MODEL ?=
 DEMO_EXTRAS := $(PROVIDER),train,export
-DEV_EXTRAS := $(DEMO_EXTRAS),parquet,video,openvino,serve,bench,dev
+DEV_EXTRAS := $(DEMO_EXTRAS),parquet,video,openvino,serve,cloud,ray,bench,dev
 
 .PHONY: help demo test test-lean lint types bench clean
 

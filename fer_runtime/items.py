@@ -10,6 +10,7 @@ from fer_runtime.errors import DataError, ImageError
 from fer_runtime.images import EXTENSIONS, Pixels, Source, content_of, is_pillow
 
 if TYPE_CHECKING:
+    from fer_runtime.object_stores.objects import RemoteObject
     from fer_runtime.packed.reader import PackedImage
 
 
@@ -17,7 +18,8 @@ class Item(NamedTuple):
     """One image to classify: the name of its row, and what is read (or why it cannot be).
 
     `content` has the encoded bytes or the pixels of an image without a file of its own, or its
-    place in a pack. `label` is the true label where the source knows it, as FER2013's CSV does.
+    place in a pack or an object store. `label` is the true label where the source knows it, as
+    FER2013's CSV does.
     `extra` has the values of further columns: frame and time of a video, kept columns of a table.
     `stream` names the video whose frames follow one another; it is None for single pictures.
     """
@@ -25,7 +27,7 @@ class Item(NamedTuple):
     name: str
     path: str
     error: str | None = None
-    content: bytes | Pixels | PackedImage | None = None
+    content: bytes | Pixels | PackedImage | RemoteObject | None = None
     label: str | None = None
     extra: Mapping[str, Any] | None = None
     stream: str | None = None

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from fer_runtime.classifier import Classifier, find_model
 from fer_runtime.columns import TRACK, Columns
@@ -18,8 +18,17 @@ from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
 from fer_runtime.interrupts import InterruptsHeld
 from fer_runtime.machine import usable_threads
+from fer_runtime.parts.outputs import (
+    PART_IMAGES,
+    check_output,
+    default_ending,
+    is_folder_of_parts,
+    require_one_file,
+    whole_batches,
+)
 from fer_runtime.rows import before_error
 from fer_runtime.run_batches import RunBatches
+from fer_runtime.run_identity import identity_of
 from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
 from fer_runtime.sinks.encoded import Encoded, Rows
@@ -27,12 +36,11 @@ from fer_runtime.sinks.resume import (
     Finished,
     check_complete,
     check_complete_record,
-    identity,
     is_complete,
     remaining,
     remove_record,
 )
-from fer_runtime.sinks.table import STDOUT, ending_of, open_sink, require_new, sink_of
+from fer_runtime.sinks.table import STDOUT, open_sink, require_new, sink_of
 from fer_runtime.sources.combined import Sources
 from fer_runtime.sources.table import SourceOptions
 from fer_runtime.spec import ModelSpec
@@ -79,6 +87,8 @@ class Run:
         thumbnails: bool = False,
         workers: int | None = None,
         provider_options: ProviderOptions | None = None,
+        part_images: int = PART_IMAGES,
+        ray: str | None = None,
     ) -> None:
         if on_error not in ON_ERROR:
             raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
@@ -90,12 +100,13 @@ class Run:
         self.output = os.fspath(output)
         self.faces = _face_options(faces)
         self.on_error, self.resume, self.top_k, self.smooth = on_error, resume, top_k, smooth
-        self.ending = ending or (".csv" if self.output == STDOUT else ending_of(self.output))
+        self.in_parts, self.ray = is_folder_of_parts(self.output), ray
+        self.ending = ending or default_ending(self.output)
         self._check(overwrite)
         kind = sink_of(self.ending)
         self._counts, self._sample = Counts(), Sample()
         self.finished = Finished()
-        self.complete = resume and is_complete(self.output)
+        self.complete = resume and not self.in_parts and is_complete(self.output)
         if self.complete:
             self.finished = kind.read_finished(Path(self.output))
             check_complete(self.output, self.finished, self.sources)
@@ -108,12 +119,14 @@ class Run:
         )
         self.max_pixels, self.columns = max_pixels, self._columns()
         self.pipeline = self._pipeline(thumbnails)
+        self.part_images = whole_batches(part_images, self.pipeline.items_at_once)
         self._repeated: int | None = None
         self._batches = RunBatches(
             self.pipeline, workers=workers, output=(self.ending, top_k), live=self.sources.live,
             stop_at_error=on_error == "fail", smooth=smooth,
         )  # fmt: skip
-        self.identity = self._identity() if self.output != STDOUT and kind.resumable else None
+        resumable = self.output != STDOUT and kind.resumable
+        self.identity = identity_of(self) if resumable else None
         if self.complete:
             self._check_record()
 
@@ -152,10 +165,13 @@ class Run:
         if self.complete:
             return self.result
         watching = list(observers)
+        if self.in_parts:
+            self._execute_in_parts(progress)
+            return self.result
         with self._counts, self._open() as sink:
             self.finished = sink.finished
             rest = remaining(self.sources, sink.finished, self.pipeline.items_at_once)
-            items = self._sample.taken_from(rest.items)
+            items = self._sample.taken_from(self.sources.read_ahead(rest.items))
             self._repeated = None if sink.finished.rows else 0
             batches = self._batches.run(
                 items, only_written=not watching, here=lambda: self._repeated != 0
@@ -175,6 +191,15 @@ class Run:
                 self._require_images()
         return self.result
 
+    def _execute_in_parts(self, progress: Callable[[int], None] | None) -> None:
+        """Write the parts of the folder that are missing."""
+        from fer_runtime.parts.running import execute
+
+        with self._counts:
+            self.finished = execute(self, self._counts, progress)
+            if self.sources.shard == (1, 1):
+                self._require_images()
+
     def photographs(self) -> tuple[int, int]:
         """How many of the first images are much larger than the input, and of how many.
 
@@ -186,6 +211,7 @@ class Run:
 
     def _check(self, overwrite: bool) -> None:
         """Refuse outputs and sources that cannot be what is asked for."""
+        check_output(self)
         to_file = self.output != STDOUT
         if self.resume and not (to_file and sink_of(self.ending).resumable):
             raise DataError(
@@ -199,7 +225,7 @@ class Run:
                 "A pack contains crops of one face, not photographs: omit --faces, or run on the "
                 "photographs themselves."
             )
-        if to_file and not self.resume and not overwrite:
+        if to_file and not self.resume and not overwrite and not self.in_parts:
             require_new(self.output)
 
     def _check_record(self) -> None:
@@ -213,6 +239,7 @@ class Run:
         faces = self.faces is not None
         if faces and leading:
             leading = (*leading, TRACK)
+            require_one_file(self.output)
         return Columns(self.classifier.spec.labels, faces=faces, leading=leading, kept=kept)
 
     def _pipeline(self, thumbnails: bool) -> Pipeline:
@@ -257,32 +284,7 @@ class Run:
 
     def _require_images(self) -> None:
         if not self._counts.rows + self.finished.rows:
-            skipped = self.sources.skipped
-            others = f" ({skipped:,} other file{'s' * (skipped != 1)})" if skipped else ""
-            hint = f"; {hint}" if (hint := self.sources.hint()) else ""
-            where = ", ".join(self.sources.sources)
-            raise DataError(f"{where}: no image files there{others}{hint}.")
-
-    def _identity(self) -> Mapping[str, Any]:
-        from fer_runtime.hashing import file_sha256  # loads OpenSSL, which stdout need not pay for
-
-        session = self.classifier.session
-        options = {
-            "sources": self.sources.sources,
-            "shard": "{}/{}".format(*self.sources.shard),
-            "batch_size": self.classifier.batch_size,
-            "max_pixels": self.max_pixels,
-            "top_k": self.top_k if self.ending == ".jsonl" else None,
-        }
-        if session.arithmetic != "f32":
-            options["arithmetic"] = session.arithmetic
-        if self.faces is not None:
-            options["faces"] = self.faces._asdict() | {"smooth": self.smooth}
-        if self.sources.options != SourceOptions():
-            chosen = self.sources.options._asdict().items()
-            # As JSON keeps it, so that it can be compared with the record of an earlier run.
-            options["reading"] = {k: list(v) if isinstance(v, tuple) else v for k, v in chosen}
-        return identity(file_sha256(session.path), session.spec, session.provider, options)
+            raise self.sources.no_images()
 
 
 def infer(
@@ -305,7 +307,8 @@ def infer(
     Args:
         sources: one or several of files, folders, globs, archives and "-" (see
             `fer_runtime.sources.Sources`).
-        output: FILE.csv, .jsonl, .parquet or .txt; "-" is standard output.
+        output: FILE.csv, .jsonl, .parquet or .txt; "-" is standard output. A name that ends in a
+            slash, here or in an object store, is a folder of parts, each complete as it appears.
         observers: objects whose `add(rows)` is called with the rows of each batch, such as
             `fer_runtime.evaluation.Evaluation`.
         **options: keyword options, with their defaults:
@@ -329,6 +332,8 @@ def infer(
             - reading=None: a `fer_runtime.SourceOptions`: which frames of a video, which columns
               of a table.
             - workers=None: worker processes; 0 for none, None for as many as pay on a long run.
+            - part_images=10_240: images of each part, where the output is a folder.
+            - ray=None: the address of a Ray cluster that writes the parts, "auto" or "local".
             - thumbnails=False: rows carry a small picture, for observers such as a gallery.
 
     Returns:

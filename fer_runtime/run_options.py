@@ -40,6 +40,8 @@ if TYPE_CHECKING:
         thumbnails: bool
         workers: int | None
         provider_options: ProviderOptions | None
+        part_images: int
+        ray: str | None
 
 
 BATCH_SIZE = 32

@@ -147,6 +147,12 @@ class Session:
             "provider_options": self.provider_options,
         }
 
+    @property
+    def signature(self) -> list[tuple[str, str, list[Any]]]:
+        """(name, type, shape) of the input and of each output, as onnxruntime has them."""
+        nodes = [*self._session.get_inputs(), *self._session.get_outputs()]
+        return [(node.name, node.type, list(node.shape)) for node in nodes]
+
     def reopen(self, *, threads: int) -> Session:
         """The same model on the same provider with another number of threads; errors as `open`."""
         return Session.open(**self.opening, threads=threads)

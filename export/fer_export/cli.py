@@ -209,6 +209,31 @@ def inspect(
         Console().print(text.inspection_table(found))
 
 
+@app.command()
+def triton(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The model repository to write.")],
+    model: Annotated[
+        str | None,
+        typer.Option(help="ONNX file; default: $FER_MODEL, ./best.onnx, else the shipped one."),
+    ] = None,
+    max_batch_size: Annotated[
+        int, typer.Option(min=1, help="Images that Triton may put together.")
+    ] = 64,
+    gpu: Annotated[bool, typer.Option("--gpu", help="Run on the GPU.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a model of the same name.")
+    ] = False,
+) -> None:
+    """Write a model repository for Triton Inference Server: configuration, labels and model."""
+    from fer_export.homes.triton import write
+    from fer_runtime.classifier import find_model
+
+    target = write(
+        find_model(model), folder, max_batch_size=max_batch_size, gpu=gpu, overwrite=overwrite
+    )
+    say(f"wrote {target}: config.pbtxt, labels.txt, 1/model.onnx")
+
+
 def main() -> None:
     """Entry point: errors become a clear message on stderr and a documented exit status."""
     bound_spinning()

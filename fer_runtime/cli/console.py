@@ -99,6 +99,8 @@ EXTRAS = {
     "httptools": "serve",
     "prometheus_client": "serve",
     "python_multipart": "serve",
+    "obstore": "cloud",
+    "ray": "ray",
     "cv2": "dev",
     "atheris": "fuzz",
 }

@@ -39,6 +39,7 @@ from fer_runtime.cli.infer_tuning import speed_options, tune
 from fer_runtime.cli.infer_words import last_line, photograph_hint
 from fer_runtime.cli.options import expand
 from fer_runtime.errors import DataError
+from fer_runtime.parts.outputs import is_folder_of_parts
 from fer_runtime.sources.table import SOURCES
 
 if TYPE_CHECKING:
@@ -88,7 +89,8 @@ def fer_infer(
         provider=running.provider, max_pixels=running.max_pixels, on_error=writing.on_error,
         ending=_ending(writing), top_k=writing.top_k, resume=writing.resume,
         overwrite=writing.overwrite, faces=face_options(finding), smooth=seconds_of(finding.smooth),
-        thumbnails=writing.gallery is not None, provider_options=provider_options(running),
+        thumbnails=writing.gallery is not None, part_images=writing.part_images, ray=writing.ray,
+        provider_options=provider_options(running),
         **speed_options(running, faces=finding.faces),
     )  # fmt: skip
     session = run.classifier.session
@@ -118,7 +120,8 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
     from fer_runtime.sinks.table import ending_of, resumable_endings
 
     to_file = writing.output not in (None, "-")
-    if to_file:
+    in_parts = to_file and is_folder_of_parts(str(writing.output))
+    if to_file and not in_parts:
         try:
             ending_of(str(writing.output))
         except DataError as error:
@@ -132,11 +135,17 @@ def _check(writing: OutputOptions, inputs: list[str | Path | None]) -> None:
         except DataError as error:
             raise typer.BadParameter(str(error), param_hint="--gallery") from None
         refuse_overwriting(writing.gallery, [*inputs, writing.output], "--gallery")
+    if in_parts and (writing.evaluate or writing.summary or writing.gallery):
+        raise typer.BadParameter(
+            "--evaluate, --summary and --gallery need one output file.", param_hint="--output"
+        )
     if writing.exclude_duplicates_of and not writing.evaluate:
         raise typer.BadParameter("it needs --evaluate.", param_hint="--exclude-duplicates-of")
     if not writing.resume:
         return
     endings = resumable_endings()
+    if in_parts:
+        return
     if not to_file or ending_of(str(writing.output)) not in endings:
         raise typer.BadParameter(
             f"it needs --output FILE{' or FILE'.join(endings)}.", param_hint="--resume"
@@ -158,7 +167,9 @@ def _sources(sources: list[str], shard: str, options: SourceOptions) -> Any:
 
 
 def _ending(writing: OutputOptions) -> str | None:
-    """The format on standard output; None for a file, whose name has it."""
+    """The format on standard output and of parts; None for a file, whose name has it."""
+    if writing.output is not None and is_folder_of_parts(writing.output):
+        return f".{writing.part_format}"
     if writing.output not in (None, "-"):
         return None
     return ".jsonl" if writing.as_json else ".csv" if writing.output else ".txt"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from fer_runtime.cli.options import option
+from fer_runtime.parts.outputs import PART_IMAGES
 from fer_runtime.providers.options import ARITHMETICS
 from fer_runtime.providers.table import choices as provider_choices
 from fer_runtime.sinks.table import SINKS
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FACES, SOURCES = "Faces and videos", "Tables and archives"
 PROVIDERS = "Providers"
+PARTS = "Parts and clusters"
 
 
 class Group:
@@ -78,8 +80,17 @@ class OutputOptions(Group):
     """Where rows go, and what is printed about them."""
 
     output: str | None = option(
-        None, f"FILE ending in {', '.join(SINKS)}; - is CSV on stdout.", "--output", "-o"
+        None, f"FILE ending in {', '.join(SINKS)}; - is CSV on stdout; DIR/ or s3://BUCKET/DIR/ "
+        "is a folder of parts.", "--output", "-o",
+    )  # fmt: skip
+    part_format: str = option(
+        "parquet", "Of the parts in a folder.", choices=("parquet", "csv", "jsonl"), panel=PARTS
     )
+    part_images: int = option(PART_IMAGES, "Images of each part.", min=1, panel=PARTS)
+    ray: str | None = option(
+        None, "ADDRESS of a Ray cluster that writes the parts; auto for the one of this machine, "
+        "local to start one.", metavar="ADDRESS", panel=PARTS,
+    )  # fmt: skip
     as_json: bool = option(
         False, "JSON Lines on stdout (a file's format is its ending's).", "--json"
     )

@@ -103,10 +103,10 @@ def check_record(partial: Path, run: Mapping[str, Any]) -> None:
     before = _read_record(path)
     if before is None:
         raise damaged(partial, f"{path.name} beside it is missing or broken")
-    changed = _change(before, run)
-    if changed:
+    difference = changed(before, run)
+    if difference:
         raise DataError(
-            f"{partial} was started with {changed}; pass the same, or delete it to start over."
+            f"{partial} was started with {difference}; pass the same, or delete it to start over."
         )
 
 
@@ -116,11 +116,11 @@ def check_complete_record(output: str, run: Mapping[str, Any]) -> None:
     Only runs with `--resume` leave a record beside a complete file; without one nothing is checked.
     """
     before = _read_record(record_path(Path(output)))
-    changed = _change(before, run) if before is not None else None
-    if changed:
+    difference = changed(before, run) if before is not None else None
+    if difference:
         raise DataError(
-            f"{output} is complete, but was made with {changed}; name another output, or delete it "
-            "to start over."
+            f"{output} is complete, but was made with {difference}; name another output, or delete "
+            "it to start over."
         )
 
 
@@ -132,7 +132,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _change(before: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
+def changed(before: Mapping[str, Any], run: Mapping[str, Any]) -> str | None:
     """The first difference between two records, for a message."""
     for name in dict.fromkeys((*before, *run)):
         if before.get(name) != run.get(name):

@@ -66,4 +66,4 @@ def _check(source: str, options: SourceOptions) -> None:
     pyav(source)
 
 
-CAMERA = SourceKind(_read, frame_columns, whole=True, check=_check)
+CAMERA = SourceKind(_read, frame_columns, whole=True, check=_check, live=True)

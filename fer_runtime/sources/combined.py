@@ -119,12 +119,33 @@ class Sources(Files):
     @property
     def live(self) -> bool:
         """Whether a source gives images as time goes by, as a camera does."""
-        return any(map(scheme_of, self.sources))
+        return any((kind := kind_of(source)) and kind.live for source in self.sources)
+
+    @property
+    def remote(self) -> bool:
+        """Whether images are in an object store."""
+        return any((kind := kind_of(source)) and kind.remote for source in self.sources)
 
     @property
     def packed(self) -> bool:
         """Whether a source is a pack, whose images are decoded already."""
         return any((kind := kind_of(source)) and kind.folder for source in self.sources)
+
+    def read_ahead(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Items of these sources, with the contents of those in an object store."""
+        if not self.remote:
+            return items
+        from fer_runtime.object_stores.objects import fetched
+
+        return fetched(items)
+
+    def no_images(self) -> DataError:
+        """The error for a run without an image; complete after iterating."""
+        others = (
+            f" ({self.skipped:,} other file{'s' * (self.skipped != 1)})" if self.skipped else ""
+        )
+        hint = f"; {hint}" if (hint := self.hint()) else ""
+        return DataError(f"{', '.join(self.sources)}: no image files there{others}{hint}.")
 
     def hint(self) -> str:
         """What to do about files in the folders that were skipped but contain images, or "".

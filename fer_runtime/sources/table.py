@@ -59,6 +59,8 @@ class SourceKind(NamedTuple):
         check: (path, options) -> raises DataError for a source that cannot be read, before any
             work. None requires a regular file, and nothing of a scheme.
         folder: whether such a source is a folder.
+        live: whether its images come as time goes by, as a camera's do.
+        remote: whether images are in an object store, and are read ahead.
     """
 
     read: Callable[[str, SourceOptions], Iterator[Item | None]]
@@ -66,6 +68,8 @@ class SourceKind(NamedTuple):
     whole: bool = False
     check: Callable[[str, SourceOptions], None] | None = None
     folder: bool = False
+    live: bool = False
+    remote: bool = False
 
 
 IN_FOLDERS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -77,6 +81,9 @@ VIDEOS = (
 )
 """Endings of videos."""
 
+STORES = ("s3://", "gs://", "az://", "https://", "http://")
+"""Schemes of object stores."""
+
 SOURCES: dict[str, str | Reader | SourceKind] = {
     **dict.fromkeys(IN_FOLDERS, "fer_runtime.sources.archives:TAR"),
     ".csv": "fer_runtime.sources.fer2013_csv:rows",
@@ -84,6 +91,8 @@ SOURCES: dict[str, str | Reader | SourceKind] = {
     **dict.fromkeys(VIDEOS, "fer_runtime.sources.video:VIDEO"),
     ".ferpack": "fer_runtime.sources.packed:PACK",
     "camera:": "fer_runtime.sources.camera:CAMERA",
+    "manifest:": "fer_runtime.sources.manifest:MANIFEST",
+    **dict.fromkeys(STORES, "fer_runtime.sources.object_store:OBJECTS"),
 }
 """File name ending (lower case), or scheme with its colon -> what reads such a source.
 
@@ -115,7 +124,7 @@ def scheme_of(source: str) -> str | None:
     if ":" not in source:
         return None
     name = source.lower()
-    fitting = [key for key in SOURCES if key.endswith(":") and name.startswith(key)]
+    fitting = [key for key in SOURCES if key[-1] in ":/" and name.startswith(key)]
     return max(fitting, key=len) if fitting and not os.path.lexists(source) else None
 
 

@@ -101,4 +101,6 @@ def source_of(item: Item) -> images.Source:
         from fer_runtime.packed.reader import pixels_of
 
         return pixels_of(content)
+    if not isinstance(content, bytes | np.ndarray):
+        return content.contents()
     return content
