@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fer_runtime import images
 from fer_runtime.errors import FerError, ImageError, ModelFileError
 from fer_runtime.fork_lock import ForkLock
-from fer_runtime.items import named
+from fer_runtime.items import Item, named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Prediction, Row
 from fer_runtime.session import Session
@@ -188,7 +188,9 @@ class Classifier:
         """Like `predict_batch`, but lazily, for any number of images: reads some batches ahead."""
         return (row.prediction() for row in self.rows(many))
 
-    def rows(self, many: Iterable[images.Source], *, max_wait: float = MAX_WAIT) -> Iterator[Row]:
+    def rows(
+        self, many: Iterable[Item | images.Source], *, max_wait: float = MAX_WAIT
+    ) -> Iterator[Row]:
         """Like `stream`, but one Row per image: one that cannot be read is a row with an error.
 
         `pandas.DataFrame(classifier.rows(paths))` is a table with the columns of a CSV file.
@@ -209,7 +211,7 @@ class Classifier:
         if pool is not None and pool.process == os.getpid():  # of a parent that forked it is not
             pool.close()
 
-    def _batches(self, many: Iterable[images.Source]) -> Iterator[Sequence[Row]]:
+    def _batches(self, many: Iterable[Item | images.Source]) -> Iterator[Sequence[Row]]:
         """The rows of full batches, from threads or worker processes."""
         pipeline = self.pipeline()
         if not self.workers:

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Unpack
 
 from fer_runtime.classifier import Classifier, find_model
 from fer_runtime.columns import TRACK, Columns
-from fer_runtime.errors import DataError, ImageError
+from fer_runtime.errors import ImageError
 from fer_runtime.images import MAX_PIXELS
 from fer_runtime.images.photographs import Sample
 from fer_runtime.interrupts import InterruptsHeld
 from fer_runtime.machine import usable_threads
 from fer_runtime.parts.outputs import (
     PART_IMAGES,
-    check_output,
     default_ending,
     is_folder_of_parts,
     require_one_file,
@@ -28,6 +27,7 @@ from fer_runtime.parts.outputs import (
 )
 from fer_runtime.rows import before_error
 from fer_runtime.run_batches import RunBatches
+from fer_runtime.run_checks import check
 from fer_runtime.run_identity import identity_of
 from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
@@ -40,7 +40,7 @@ from fer_runtime.sinks.resume import (
     remaining,
     remove_record,
 )
-from fer_runtime.sinks.table import STDOUT, open_sink, require_new, sink_of
+from fer_runtime.sinks.table import STDOUT, open_sink, sink_of
 from fer_runtime.sources.combined import Sources
 from fer_runtime.sources.table import SourceOptions
 from fer_runtime.spec import ModelSpec
@@ -102,7 +102,7 @@ class Run:
         self.on_error, self.resume, self.top_k, self.smooth = on_error, resume, top_k, smooth
         self.in_parts, self.ray = is_folder_of_parts(self.output), ray
         self.ending = ending or default_ending(self.output)
-        self._check(overwrite)
+        check(self, overwrite=overwrite)
         kind = sink_of(self.ending)
         self._counts, self._sample = Counts(), Sample()
         self.finished = Finished()
@@ -208,25 +208,6 @@ class Run:
         if self.faces is not None:
             return 0, 0
         return self._sample.much_larger(self.classifier.spec.input)
-
-    def _check(self, overwrite: bool) -> None:
-        """Refuse outputs and sources that cannot be what is asked for."""
-        check_output(self)
-        to_file = self.output != STDOUT
-        if self.resume and not (to_file and sink_of(self.ending).resumable):
-            raise DataError(
-                f"{self.output} cannot be resumed; write a .csv, .jsonl or .parquet file."
-            )
-        if self.resume and self.sources.live:
-            raise DataError(f"{self.sources.sources[0]}: a camera cannot be resumed.")
-        self.sources.check()
-        if self.faces is not None and self.sources.packed:
-            raise DataError(
-                "A pack contains crops of one face, not photographs: omit --faces, or run on the "
-                "photographs themselves."
-            )
-        if to_file and not self.resume and not overwrite and not self.in_parts:
-            require_new(self.output)
 
     def _check_record(self) -> None:
         """The complete output must be of this very run."""

@@ -17,7 +17,8 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -64,6 +65,7 @@ APPS = {
     "fer-infer": "fer_runtime.cli.infer",
     "fer-doctor": "fer_runtime.cli.doctor",
     "fer-pack": "fer_runtime.cli.pack",
+    "fer-serve": "fer_runtime.cli.serve",
     "fer-train": "fer_train.cli",
     "fer-export": "fer_export.cli",
     "fer-bench": "fer_bench.cli",
@@ -162,7 +164,7 @@ def check(words: list[str], *, whole: bool) -> None:
         paths = [word for word in words if "/" in word and not word.startswith("fer2013")]
         assert all((ROOT / path).exists() for path in paths), words
     else:
-        assert program in {"find", "pip"}, words
+        assert program in {"find", "pip", "curl"}, words
 
 
 def project() -> dict[str, Any]:
@@ -233,14 +235,45 @@ def test_page_runs_from_top_to_bottom(
 
 
 def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None:
-    for block in blocks(page):
-        where = f"{page_id(page)}:{block.line}"
-        if block.language == "python":
-            exec(compile(block.text, where, "exec"), {"__name__": "docs"})
-        elif block.language == "sh":
-            for command in block.commands():
-                if why_not(command) is None and (slow or not command.startswith(SLOW)):
-                    run_command(command, where, monkeypatch)
+    with ExitStack() as servers:
+        ports: dict[str, str] = {}
+        for block in blocks(page):
+            where = f"{page_id(page)}:{block.line}"
+            if block.language == "python":
+                exec(compile(placed(block.text, ports), where, "exec"), {"__name__": "docs"})
+            elif block.language == "sh":
+                for command in block.commands():
+                    if command.startswith("fer-serve"):
+                        ports |= servers.enter_context(served(command))
+                    elif why_not(command) is None and (slow or not command.startswith(SLOW)):
+                        run_command(placed(command, ports), where, monkeypatch)
+
+
+def placed(text: str, ports: Mapping[str, str]) -> str:
+    """A text with the ports of the servers that run, for those that the page names."""
+    for page_port, port in ports.items():
+        text = text.replace(f"127.0.0.1:{page_port}", f"127.0.0.1:{port}")
+    return text
+
+
+@contextmanager
+def served(command: str) -> Iterator[dict[str, str]]:
+    """A server in the background, at a free port -> the page's port: that one."""
+    words = shlex.split(command, comments=True)
+    named = words[words.index("--port") + 1] if "--port" in words else "8000"
+    arguments = [*words[1:], "--port", "0", "--provider", "cpu"]
+    start = "from fer_runtime.cli.serve import main; main()"
+    program = [sys.executable, "-c", start, *arguments]
+    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            lines: list[str] = []
+            while "listening on" not in (lines or [""])[-1]:
+                lines.append(process.stderr.readline())
+                assert lines[-1], lines
+            yield {named: lines[-1].split(",")[0].rpartition(":")[2]}
+        finally:
+            process.terminate()
 
 
 def run_command(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,6 +281,8 @@ def run_command(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> No
     words = shlex.split(command, comments=True)
     make_room(words)
     quoted = shlex.split(command, comments=True, posix=False)
+    if words[0] == "curl" and shutil.which("curl") is None:
+        return
     if words[0] not in APPS or any(re.match(r"[^'\"]*[*|]", word) for word in quoted):
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{where}: {command}\n{done.stderr}"

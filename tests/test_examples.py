@@ -15,7 +15,10 @@ from fer_export.options import ExportOptions
 from tests.runtime.command import environment
 
 FOLDER = Path(__file__).parent.parent / "examples"
-NEEDS = {"pandas_column": "pandas", "torch_dataloader": "torch"}
+NEEDS = {
+    "pandas_column": "pandas", "torch_dataloader": "torch", "ray_data": "ray",
+    "dask_frame": "dask.dataframe", "spark_frame": "pyspark",
+}  # fmt: skip
 ALONE = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "neighbours")
 
 

@@ -14,6 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from fer_runtime.cli.console import VersionFlag, make_app, run_app
 
 COMMANDS = {
+    "clusters": "Two Ray nodes: one of them killed, and the speed of both.",
     "cold-start": "What one image costs from a cold start.",
     "compare": "What changed between two versions, settings or stored runs, beyond noise.",
     "cores": "One fer-infer on every core against a pinned one on each.",
@@ -31,6 +32,7 @@ COMMANDS = {
     "int8-rate": "Two ONNX files of one model on one core.",
     "latency": "What Classifier.predict costs over onnxruntime itself.",
     "memory": "What many images cost in memory and time.",
+    "object-stores": "Objects against files, shares that are killed, long listings.",
     "on-gpu": "Everything that is worth knowing on a GPU.",
     "packed": "Packed images end to end against the session alone.",
     "peers": "Other packages for the same task, each in an environment of its own.",

@@ -31,9 +31,8 @@ class BatchClassifier:
 
     Ray Data: `dataset.map_batches(BatchClassifier, fn_constructor_args=["image"], batch_size=256,
     concurrency=n)`. Dask: `frame.map_partitions(classify)`. Spark: `frame.mapInPandas(
-    classify.map_in_pandas, schema)`. The model is opened in each process, once, when the first
-    batch comes. A batch without a column of images is an error; an image that cannot be read is a row
-    with an `error`.
+    classify.map_in_pandas, schema)`. Each process opens the model once, when its first batch comes.
+    An image that cannot be read is a row with an `error`.
 
     Args:
         column: the column with the images: paths, addresses in object stores, encoded bytes, or

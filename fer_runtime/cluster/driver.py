@@ -8,6 +8,7 @@ the parts, which `--resume` needs. For pipelines of your own there is `BatchClas
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ def _connected(address: str) -> Iterator[Any]:
     try:
         ray.init(
             address=None if address == LOCAL else address, log_to_driver=False,
-            logging_level="error", configure_logging=False,
+            logging_level=logging.ERROR, configure_logging=False,
         )  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise DataError(

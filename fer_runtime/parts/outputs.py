@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from fer_runtime.errors import DataError
-from fer_runtime.object_stores.addresses import is_remote
 from fer_runtime.sinks.table import STDOUT, ending_of
-
-if TYPE_CHECKING:
-    from fer_runtime.run import Run
 
 PART_IMAGES = 10_240
 """Images of a part: minutes of work for a slow model, and a file worth its request."""
@@ -46,23 +40,3 @@ def require_one_file(output: str) -> None:
     """Raises DataError for a folder of parts, where faces are followed from row to row."""
     if is_folder_of_parts(output):
         raise DataError(f"{output}: the faces of a video are followed; name one output file.")
-
-
-def check_output(run: Run) -> None:
-    """Raises DataError for what parts cannot be, or a single file where parts are needed."""
-    output = run.output
-    if is_folder_of_parts(output):
-        if run.ending not in FORMATS:
-            raise DataError(f"parts are {', '.join(FORMATS)}, not {run.ending}.")
-        if run.on_error == "fail":
-            raise DataError(f"{output}: a folder of parts has rows for errors; omit on_error.")
-    elif run.ray is not None:
-        raise DataError(
-            f"{output}: end the name with a slash; a cluster writes a folder of parts, which every "
-            "machine can reach."
-        )
-    elif is_remote(output):
-        raise DataError(
-            f"{output}: end the name with a slash; what is written to an object store is a folder "
-            "of parts."
-        )

@@ -34,8 +34,8 @@ class Todo:
 
     def finished(self) -> Finished:
         """The rows of the parts that were finished before; complete after iterating."""
-        rows, errors = (sum(part[place] for part in self._finished) for place in (1, 2))
-        return Finished(rows=rows, errors=errors)
+        rows = sum(part.rows for part in self._finished)
+        return Finished(rows=rows, errors=sum(part.errors for part in self._finished))
 
     def __iter__(self) -> Iterator[tuple[int, list[Item]]]:
         for chunk in self._chunks:

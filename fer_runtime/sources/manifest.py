@@ -11,7 +11,7 @@ import gzip
 import io
 import os
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Any, cast
 
 from fer_runtime.errors import DataError
 from fer_runtime.items import Item, require_regular
@@ -47,7 +47,7 @@ def check(source: str, options: SourceOptions) -> None:
 
 
 def _open(path: str) -> IO[bytes]:
-    stream: IO[bytes]
+    stream: Any
     if is_remote(path):
         import obstore
 
@@ -57,7 +57,7 @@ def _open(path: str) -> IO[bytes]:
             stream = io.BufferedReader(_Raw(obstore.open_reader(store, address.key)))
     else:
         stream = open(path, "rb")  # noqa: SIM115
-    return gzip.open(stream) if path.endswith(".gz") else stream
+    return cast("IO[bytes]", gzip.open(stream)) if path.endswith(".gz") else stream
 
 
 class _Raw(io.RawIOBase):

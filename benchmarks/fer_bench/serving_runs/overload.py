@@ -197,6 +197,8 @@ class _Clients:
         self._next += 1
         body = self._bodies[self._next % len(self._bodies)]
         try:
+            while self._free and self._free[-1][0].at_eof():  # idle for so long that it was closed
+                self._free.pop()
             reader, writer = (
                 self._free.pop()
                 if self._free

@@ -46,8 +46,8 @@ def write(
 ) -> Path:  # fmt: skip
     """Write a model repository -> the folder of the model in it.
 
-    They are `folder/NAME/config.pbtxt`, `labels.txt` and `1/model.onnx` beside it, where NAME is the
-    file's without its ending. The folder is made if needed; other models in it stay.
+    They are `folder/NAME/config.pbtxt`, `labels.txt` and `1/model.onnx` beside it, where NAME is
+    the file's without its ending. The folder is made if needed; other models in it stay.
 
     Args:
         model: an ONNX file with its spec.

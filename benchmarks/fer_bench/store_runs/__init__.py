@@ -1,0 +1,1 @@
+"""Object stores of this machine: moto's S3, and one that only lists."""
