@@ -16,7 +16,7 @@ def main(paths: list[str]) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
-    ray.init(num_cpus=max(2, os.cpu_count() or 1), log_to_driver=False)
+    ray.init("local", num_cpus=max(2, os.cpu_count() or 1), log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     # Where actors take every CPU, Ray Data waits for ever without a word (ray#44687).
     actors = max(1, int(ray.cluster_resources()["CPU"]) - 1)

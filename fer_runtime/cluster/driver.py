@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
 
 LOCAL = "local"
 """In place of an address: a cluster of this machine, for this run alone."""
+CURRENT = Path(tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+"""Where Ray keeps the address of the cluster that was started last on this machine."""
+CONNECTS_WITHIN = 5
 TRIES = 5
 """How often a part is tried again whose worker or machine is lost."""
 AHEAD = 2
@@ -105,17 +110,39 @@ def _connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
+    require_cluster(address)
     try:
         ray.init(
-            address=None if address == LOCAL else address, log_to_driver=False,
+            address=address, log_to_driver=False,
             logging_level=logging.ERROR, configure_logging=False,
         )  # fmt: skip
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"--ray {address}: no Ray cluster is there ({str(error).splitlines()[0]}). Start one "
-            'with "ray start --head", or pass --ray local.'
-        ) from None
+        raise DataError(f"--ray {address}: {str(error).splitlines()[0]}") from None
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def require_cluster(address: str) -> None:
+    """Require that something listens at an address: Ray itself would wait for it for minutes.
+
+    Raises:
+        DataError: nobody does, or "auto" finds no cluster.
+    """
+    if address == LOCAL:
+        return
+    found = address
+    if address == "auto":
+        found = os.environ.get("RAY_ADDRESS", "")
+        if not found and CURRENT.is_file():
+            found = CURRENT.read_text(encoding="utf-8").strip()
+    host, _, port = found.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECTS_WITHIN).close()
+    except (OSError, ValueError):
+        where = f" (at {found})" if found != address else ""
+        raise DataError(
+            f"--ray {address}: no Ray cluster is there{where}. Start one with "
+            '"ray start --head", or pass --ray local.'
+        ) from None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from fer_runtime import Classifier, infer
-from fer_runtime.cluster import BatchClassifier
+from fer_runtime.cluster import BatchClassifier, driver
 from fer_runtime.cluster.tasks import Work, write_part
 from fer_runtime.errors import DataError
 from fer_runtime.hashing import file_sha256
@@ -123,3 +123,15 @@ def test_without_ray_the_error_names_the_extra(
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(DataError, match=r"pip install '.\[ray\]'"):
         infer([images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ray="local")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto"])
+def test_an_address_without_a_cluster_is_an_error_at_once(
+    images: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    monkeypatch.setattr(driver, "CURRENT", tmp_path / "none")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(DataError, match=f"--ray {address}: no Ray cluster is there"):
+        infer([images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ray=address)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("part-*"))

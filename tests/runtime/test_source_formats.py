@@ -140,7 +140,8 @@ def test_csv_rows_are_pixels_or_say_what_is_wrong(tmp_path: Path) -> None:
     path.write_text("\n".join(["emotion, pixels, Usage", *rows]) + "\n")
     items = list(Sources([path]))
     assert [item.name for item in items] == [f"{path}:{line}" for line in range(2, 7)]
-    assert items[0].content is not None and np.array_equal(items[0].content, [[1, 2], [3, 4]])
+    assert isinstance(items[0].content, np.ndarray)
+    assert np.array_equal(items[0].content, [[1, 2], [3, 4]])
     assert [item.error for item in items[1:]] == [
         "3 pixels are not a square image",
         "its pixels are not whole numbers from 0 to 255",
