@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -40,15 +41,14 @@ def server() -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)], stderr=subprocess.PIPE
-    )
+    log = tempfile.TemporaryFile()  # noqa: SIM115; it logs each request, and a pipe would fill up
+    process = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=log)
     try:
         until = time.monotonic() + 60
         while not _made(f"http://127.0.0.1:{port}/bench"):
             if process.poll() is not None or time.monotonic() > until:
-                process.kill()
-                error = process.communicate()[1].decode(errors="replace")
+                log.seek(0)
+                error = log.read().decode(errors="replace")
                 raise FerError(f"moto's server does not start: {error[-500:]}")
             time.sleep(0.2)
         point_at(port)
@@ -56,6 +56,7 @@ def server() -> Iterator[int]:
     finally:
         process.kill()
         process.wait()
+        log.close()
 
 
 def _made(bucket: str) -> bool:
