@@ -18,7 +18,7 @@ def main(paths: list[str]) -> None:
 
     ray.init("local", num_cpus=max(2, os.cpu_count() or 1), log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # Where actors take every CPU, Ray Data waits for ever without a word (ray#44687).
+    # Where actors take every CPU, Ray Data waits for ever (ray#44687).
     actors = max(1, int(ray.cluster_resources()["CPU"]) - 1)
     pictures = ray.data.from_items([{"image": path} for path in paths or [str(PHOTO)]])
     found = pictures.map_batches(

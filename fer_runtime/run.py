@@ -52,8 +52,6 @@ if TYPE_CHECKING:
     from fer_runtime.run_options import RunOptions
     from fer_runtime.sinks.base import Sink
 
-ON_ERROR = ("row", "fail")
-
 
 class Run:
     """A run that is set up: everything is checked and opened, nothing classified yet.
@@ -90,13 +88,7 @@ class Run:
         part_images: int = PART_IMAGES,
         ray: str | None = None,
     ) -> None:
-        if on_error not in ON_ERROR:
-            raise ValueError(f"on_error={on_error!r}; allowed: {', '.join(ON_ERROR)}")
-        if isinstance(sources, str | os.PathLike):
-            sources = [sources]  # a string is a sequence too, of its letters
-        if not isinstance(sources, Sources):
-            sources = Sources(sources, shard=shard, options=reading)
-        self.sources = sources
+        self.sources = _sources(sources, shard, reading)
         self.output = os.fspath(output)
         self.faces = _face_options(faces)
         self.on_error, self.resume, self.top_k, self.smooth = on_error, resume, top_k, smooth
@@ -266,6 +258,18 @@ class Run:
     def _require_images(self) -> None:
         if not self._counts.rows + self.finished.rows:
             raise self.sources.no_images()
+
+
+def _sources(
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | Sources,
+    shard: tuple[int, int],
+    reading: SourceOptions | None,
+) -> Sources:
+    if isinstance(sources, Sources):
+        return sources
+    if isinstance(sources, str | os.PathLike):
+        sources = [sources]  # a string is a sequence too, of its letters
+    return Sources(sources, shard=shard, options=reading)
 
 
 def infer(

@@ -12,9 +12,13 @@ from fer_runtime.sinks.table import STDOUT, require_new, sink_of
 if TYPE_CHECKING:
     from fer_runtime.run import Run
 
+ON_ERROR = ("row", "fail")
+
 
 def check(run: Run, *, overwrite: bool) -> None:
-    """Raises DataError for a run that cannot be done."""
+    """Raises DataError for a run that cannot be done, ValueError for an unknown `on_error`."""
+    if run.on_error not in ON_ERROR:
+        raise ValueError(f"on_error={run.on_error!r}; allowed: {', '.join(ON_ERROR)}")
     if run.in_parts:
         _check_parts(run)
     elif run.ray is not None or is_remote(run.output):

@@ -48,6 +48,7 @@ EXTRAS = {
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
     "benchmarks/fer_bench/serving_runs/bare_server.py": {"httptools"},
     "benchmarks/fer_bench/serving_runs/lit_server.py": {"litserve", "fastapi"},
+    "benchmarks/fer_bench/clusters.py": {"ray"},
     "benchmarks/fer_bench/load_generator.py": {"mlperf_loadgen"},
     "benchmarks/fer_bench/peer_runs/program.py": {
         *("deepface", "facex", "fer", "what_the_face_classification"),

@@ -17,8 +17,8 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -29,6 +29,7 @@ import pytest
 import typer
 
 from tests.docs_folder import prepare
+from tests.docs_servers import placed, served
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -39,8 +40,7 @@ NOT_RUN = {
     "pip install": "changes the environment that the tests run in",
     "pip uninstall": "changes the environment that the tests run in",
     "pytest ": "measures for minutes, or is this very test run",
-    "sh benchmarks/pipeline.sh": "needs FER2013 and half an hour",
-    "sh benchmarks/faces.sh": "needs FER2013, chromium and half an hour",
+    "sh benchmarks/": "needs FER2013 and half an hour",
     "fer-bench ": "needs FER2013, another environment, or minutes",
     "fer-infer --install-completion": "writes into the shell's start-up file",
     "fer-infer --provider cuda": "needs an NVIDIA GPU",
@@ -249,39 +249,12 @@ def run_page(page: Path, monkeypatch: pytest.MonkeyPatch, *, slow: bool) -> None
                         run_command(placed(command, ports), where, monkeypatch)
 
 
-def placed(text: str, ports: Mapping[str, str]) -> str:
-    """A text with the ports of the servers that run, for those that the page names."""
-    for page_port, port in ports.items():
-        text = text.replace(f"127.0.0.1:{page_port}", f"127.0.0.1:{port}")
-    return text
-
-
-@contextmanager
-def served(command: str) -> Iterator[dict[str, str]]:
-    """A server in the background, at a free port -> the page's port: that one."""
-    words = shlex.split(command, comments=True)
-    named = words[words.index("--port") + 1] if "--port" in words else "8000"
-    arguments = [*words[1:], "--port", "0", "--provider", "cpu"]
-    start = "from fer_runtime.cli.serve import main; main()"
-    program = [sys.executable, "-c", start, *arguments]
-    with subprocess.Popen(program, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stderr is not None
-            lines: list[str] = []
-            while "listening on" not in (lines or [""])[-1]:
-                lines.append(process.stderr.readline())
-                assert lines[-1], lines
-            yield {named: lines[-1].split(",")[0].rpartition(":")[2]}
-        finally:
-            process.terminate()
-
-
 def run_command(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run one line: our programs in this process, and what a shell must expand in a shell."""
     words = shlex.split(command, comments=True)
     make_room(words)
     quoted = shlex.split(command, comments=True, posix=False)
-    if words[0] == "curl" and shutil.which("curl") is None:
+    if shutil.which(words[0]) is None and words[0] == "curl":
         return
     if words[0] not in APPS or any(re.match(r"[^'\"]*[*|]", word) for word in quoted):
         done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)

@@ -41,7 +41,8 @@ def server() -> Iterator[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = int(free.getsockname()[1])
-    log = tempfile.TemporaryFile()  # noqa: SIM115; it logs each request, and a pipe would fill up
+    # It logs each request, and a pipe would fill up.
+    log = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen([sys.executable, "-m", "moto.server", "-p", str(port)], stderr=log)
     try:
         until = time.monotonic() + 60
