@@ -93,6 +93,29 @@ def speed(
     print(f"two nodes / one: {ratio:.2f}")
 
 
+@app.command()
+def million(
+    data: Data,
+    images: Annotated[int, typer.Option(min=100)] = 1_000_000,
+    model: Model = "compact_cnn.int8",
+) -> None:
+    """What a sample of a tenth says of the whole run on one machine, and what that takes."""
+    with tempfile.TemporaryDirectory(dir=data.parent) as name:
+        folder = Path(name)
+        links.link(data, folder / "images", images, in_each=2000)
+        links.link(data, folder / "sample", images // 10, in_each=2000)
+        options: dict[str, Any] = {"model": model, "provider": "cpu"}
+        sample = infer([folder / "sample"], f"{folder}/a/", **options)
+        predicted = images / sample.images_per_second
+        print(f"sample: {sample.rows:,} images, {sample.images_per_second:,.0f} images/s")
+        whole = infer([folder / "images"], f"{folder}/b/", **options)
+        parts = len(list((folder / "b").glob("part-*")))
+    print(
+        f"{whole.rows:,} images: predicted {predicted:.0f} s, took {whole.seconds:.0f} s "
+        f"({whole.seconds / predicted:.2f} times), {parts} parts"
+    )
+
+
 class _Killer(threading.Thread):
     """Kills a node some seconds after a condition is true."""
 

@@ -52,6 +52,15 @@ class Results:
         except ValueError as error:
             raise DataError(f"{path} is not JSON: {error}") from None
 
+    def printed(self, name: str) -> list[str]:
+        """The lines that a script printed, as a block of text."""
+        path = self.folder / name
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        return ["```text", *text.strip().splitlines(), "```"]
+
     def suite(self) -> Record:
         """The reference run of the default suite."""
         return read(self.folder / "suite.json")
@@ -217,6 +226,16 @@ def table(header: Any, rows: Any, right: set[int]) -> list[str]:
     return lines
 
 
+def serving(found: Results) -> list[str]:
+    """What benchmarks/serving.sh printed."""
+    return found.printed("serving.txt")
+
+
+def clusters(found: Results) -> list[str]:
+    """What benchmarks/clusters.sh printed."""
+    return found.printed("clusters.txt")
+
+
 BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
     "results": results,
     "end_to_end": end_to_end,
@@ -224,4 +243,6 @@ BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
     "throughput": throughput,
     "scenarios": scenarios,
     "peers": peers,
+    "serving": serving,
+    "clusters": clusters,
 }
