@@ -267,6 +267,9 @@ def run_command(command: str, where: str, monkeypatch: pytest.MonkeyPatch) -> No
         assert not ended.code, f"{where}: {command} ended with status {ended.code}"
 
 
+OUTPUTS = ("-o", "--output")
+
+
 def make_room(words: list[str]) -> None:
     """Delete what an earlier command of the page wrote under the same name."""
     if {"--resume", "--overwrite"} & set(words):
@@ -277,9 +280,6 @@ def make_room(words: list[str]) -> None:
             shutil.rmtree(output)
         elif output != "-":
             Path(output).unlink(missing_ok=True)
-
-
-OUTPUTS = ("-o", "--output")
 
 
 def shortened(words: list[str]) -> list[str]:
@@ -296,8 +296,6 @@ def shortened(words: list[str]) -> list[str]:
 
 PATHS = re.compile(r"`((?:fer_runtime|train|export|benchmarks|tests)/[\w./]+)`")
 ENTRY = re.compile(r"`([A-Z]{3,})` in `([\w./]+)`")
-
-
 MESSAGE = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
 
 
