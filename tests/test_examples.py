@@ -49,7 +49,10 @@ def test_each_is_listed() -> None:
     assert "not about what a\nperson feels" in text
 
 
-@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name == "ray_data" else name for name in ALONE],
+)
 def test_it_runs_from_a_checkout_with_nothing(name: str) -> None:
     assert "happy" in run(name)
 

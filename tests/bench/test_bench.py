@@ -25,6 +25,7 @@ def test_baseline_sees_the_runtimes_pixels(exported: Artefacts, dataset: Path) -
     np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_end_to_end_agrees_with_the_baseline(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
@@ -53,6 +54,7 @@ def test_demo_trains_longer_on_less(tmp_path: Path, count: int, epochs: int) -> 
     assert demo._epochs(tmp_path) == epochs
 
 
+@pytest.mark.slow
 def test_precisions_are_set_side_by_side(
     exported: Artefacts, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

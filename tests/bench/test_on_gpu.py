@@ -14,6 +14,7 @@ from fer_runtime import providers
 from fer_runtime.errors import ProviderError
 
 
+@pytest.mark.slow
 def test_it_measures_everything_on_the_cpu(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:

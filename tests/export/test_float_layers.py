@@ -51,6 +51,7 @@ def test_layers_that_are_faster_in_float_stay_in_float(
     assert layers_in_float(named.path) == floats
 
 
+@pytest.mark.slow
 def test_every_layer_is_really_timed(
     exported: Artefacts, int8_options: ExportOptions, tmp_path: Path
 ) -> None:

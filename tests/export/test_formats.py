@@ -135,6 +135,7 @@ def test_a_format_from_outside_is_exported_verified_and_inspected(
     assert done.returncode == 4 and "state zip files are compared on cpu" in done.stderr
 
 
+@pytest.mark.slow
 def test_all_exports_a_format_from_outside_into_a_new_folder(
     exported: Artefacts, tmp_path: Path
 ) -> None:

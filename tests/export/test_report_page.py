@@ -135,6 +135,7 @@ def test_report_is_written_where_parity_fails(exported: Artefacts, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
+@pytest.mark.slow
 def test_report_of_verify_and_of_all(exported: Artefacts, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     done = fer_export("verify", exported.checkpoint, exported.pt2, "--report", target)

@@ -98,7 +98,11 @@ def test_bf16_is_said(faces: np.ndarray) -> None:
     if "BF16" not in own.capabilities():
         pytest.skip("needs a CPU with bf16 instructions")
     options = ProviderOptions(arithmetic="bf16")
-    session = Session.open(SHIPPED, provider="openvino", provider_options=options)
+    try:
+        session = Session.open(SHIPPED, provider="openvino", provider_options=options)
+    except ProviderError as error:  # CPUs differ: on an AMD EPYC three of 512 pictures change
+        assert "decides otherwise in bf16 than in f32" in str(error)
+        return
     assert session.provider_reason == "OpenVINO in bf16, as requested"
     assert np.isfinite(session.run(faces).logits).all()
 

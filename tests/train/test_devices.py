@@ -69,6 +69,7 @@ def test_two_processes_reach_what_one_reaches(dataset: Path, tmp_path: Path, alo
     assert_same_run(tmp_path / "run", alone)
 
 
+@pytest.mark.slow
 def test_two_nodes_reach_what_one_reaches(dataset: Path, tmp_path: Path, alone: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

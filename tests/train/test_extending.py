@@ -85,6 +85,7 @@ def test_schedule_that_spans_a_run_starts_again_for_the_remaining_epochs(
         assert best.spec.provenance.recipe["schedule_restarted_after"] == [3]
 
 
+@pytest.mark.slow
 def test_extended_run_that_is_killed_ends_where_an_unbroken_one_does(
     dataset: Path, tmp_path: Path, three: Path
 ) -> None:
@@ -200,6 +201,7 @@ def test_logger_that_is_not_installed_is_named_before_anything_is_read(
         train(tmp_path / "nowhere", tmp_path / "run", 1, logger="excel")
 
 
+@pytest.mark.slow
 def test_command_line_follows_its_own_advice(dataset: Path, tmp_path: Path) -> None:
     """Train, train longer as advised, then replace the run."""
     output = tmp_path / "run"
