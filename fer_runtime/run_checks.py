@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from fer_runtime.errors import DataError
@@ -45,6 +46,11 @@ def check(run: Run, *, overwrite: bool) -> None:
 def _check_parts(run: Run) -> None:
     if run.ending not in FORMATS:
         raise DataError(f"parts are {', '.join(FORMATS)}, not {run.ending}.")
+    if run.ending == ".parquet" and find_spec("pyarrow") is None:
+        raise DataError(
+            f"{run.output}: parts in Parquet need pyarrow: pip install '.[parquet]', or pass "
+            "--part-format csv."
+        )
     if run.on_error == "fail":
         raise DataError(f"{run.output}: a folder of parts has rows for errors; omit on_error.")
     if run.sources.live:
