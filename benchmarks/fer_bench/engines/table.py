@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -37,12 +38,24 @@ def _without_provider(name: str) -> Callable[[], str | None]:
     return why_not
 
 
+@cache
 def _without_bf16() -> str | None:
-    from fer_runtime.providers import openvino
+    """Also where this CPU's bf16 is not exact enough for the model that ships."""
+    from fer_runtime.classifier import SHIPPED
+    from fer_runtime.errors import ProviderError
+    from fer_runtime.providers import ProviderOptions, openvino
+    from fer_runtime.session import Session
 
     if (reason := _without_provider("openvino")()) is not None:
         return reason
-    return None if "BF16" in openvino.capabilities() else "this CPU has no bf16 instructions"
+    if "BF16" not in openvino.capabilities():
+        return "this CPU has no bf16 instructions"
+    options = ProviderOptions(arithmetic="bf16")
+    try:
+        Session.open(SHIPPED, provider="openvino", threads=1, provider_options=options)
+    except ProviderError as error:
+        return str(error).replace(str(SHIPPED), SHIPPED.name)
+    return None
 
 
 class Entry(NamedTuple):
