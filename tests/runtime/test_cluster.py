@@ -122,7 +122,10 @@ def test_without_ray_the_error_names_the_extra(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(DataError, match=r"pip install '.\[ray\]'"):
-        infer([images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ray="local")
+        infer(
+            [images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ending=".csv",
+            ray="local",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "auto"])
@@ -133,5 +136,8 @@ def test_an_address_without_a_cluster_is_an_error_at_once(
     monkeypatch.setattr(driver, "CURRENT", tmp_path / "none")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(DataError, match=f"--ray {address}: no Ray cluster is there"):
-        infer([images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ray=address)
+        infer(
+            [images], f"{tmp_path}/out/", model=tiny_model, provider="cpu", ending=".csv",
+            ray=address,
+        )  # fmt: skip
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").glob("part-*"))
