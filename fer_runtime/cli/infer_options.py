@@ -31,8 +31,8 @@ class Group:
 
 
 @dataclass(init=False, eq=False, repr=False)
-class ModelOptions(Group):
-    """Which model runs, and how."""
+class ModelChoice(Group):
+    """Which model runs, and where."""
 
     model: str | None = option(
         None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
@@ -42,6 +42,12 @@ class ModelOptions(Group):
     provider: str = option(
         "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
     )
+
+
+@dataclass(init=False, eq=False, repr=False)
+class ModelOptions(ModelChoice):
+    """Which model runs, and how."""
+
     batch_size: int | None = option(
         None, "Images per run of the session; default: 32.", min=1, max=4096
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fer_runtime.cli.console import EXIT_HELP, VersionFlag, make_app, run_app, say
-from fer_runtime.cli.infer_options import FACES, Group
+from fer_runtime.cli.infer_options import FACES, Group, ModelChoice
 from fer_runtime.cli.options import expand, option
-from fer_runtime.providers.table import choices as provider_choices
 
 if TYPE_CHECKING:
     from fer_runtime.faces.options import FaceOptions
@@ -22,17 +20,9 @@ LIMITS = "Limits"
 
 
 @dataclass(init=False, eq=False, repr=False)
-class ModelFlags(Group):
+class ModelFlags(ModelChoice):
     """Which model runs, and how."""
 
-    model: str | None = option(
-        None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
-        "compact_cnn.int8 is the shipped one as int8.",
-    )  # fmt: skip
-    spec: Path | None = option(None, "ModelSpec as JSON, for an ONNX file that contains none.")
-    provider: str = option(
-        "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
-    )
     batch_size: int = option(32, "Most images in one run of the model.", min=1, max=4096)
     threads: int | None = option(
         None, "Threads that run the model side by side; default: one per core but one.", min=1

@@ -28,9 +28,10 @@ class LocalFolder:
             raise DataError(f"{name} is a file; name a folder.")
 
     def names(self, below: str = "") -> list[str]:
-        """The names of the files in a folder of it; [] where there is none."""
+        """The names of the files in a folder of it, drafts of a killed run left out."""
         folder = self._path / below
-        return sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+        found = folder.iterdir() if folder.is_dir() else ()
+        return sorted(each.name for each in found if not each.name.startswith("."))
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a file; None where there is none."""

@@ -101,7 +101,8 @@ class Connection(HttpToolsProtocol):
             return
         self.refusing = False
         self.service.measures.error("busy")
-        self.service.measures.request("predict", 503, 0.0)
+        endpoint = "infer" if self.url.startswith(b"/v2/") else "predict"
+        self.service.measures.request(endpoint, 503, 0.0)
         self.transport.write(self.busy)
         if self.service.draining or not self.parser.should_keep_alive():
             self.transport.close()

@@ -16,7 +16,6 @@ STATUS = {
     "too_large": 413,
     "slow": 408,
     "busy": 503,
-    "draining": 503,
     "time_limit": 503,
     "failed": 500,
 }

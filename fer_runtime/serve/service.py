@@ -160,6 +160,9 @@ class Service:
             old = self.model
             self._begin(new)
             self.model = new
+            before = set(self.requests)
+            while before & self.requests.keys():  # they may be decoding, for the old model
+                await asyncio.sleep(LOOK_EVERY)
             if old.batches is not None:
                 await old.batches.close()
             self.measures.reload("done")

@@ -157,6 +157,14 @@ def test_a_folder_with_other_files_is_left_alone(
         infer([images], f"{tmp_path / 'mine.txt'}/", **options)
 
 
+def test_a_draft_of_a_killed_run_is_no_obstacle(
+    images: Path, options: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "._run.json.123").write_text("{")
+    assert infer([images], folder_of(tmp_path / "out"), **options).rows == 100
+
+
 def test_faces_have_several_rows_a_picture(tmp_path: Path, options: dict[str, Any]) -> None:
     from fer_runtime.classifier import SHIPPED
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -15,8 +17,10 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
 
+from fer_runtime.classifier import SHIPPED
 from fer_runtime.serve.admission import Admission
 from fer_runtime.serve.batching import Batch, MicroBatches
+from fer_runtime.serve.endpoint import Held
 from fer_runtime.serve.limits import Limits
 from fer_runtime.serve.refusals import RefusedError
 from fer_runtime.serve.service import Service
@@ -188,3 +192,29 @@ def test_bytes_in_memory_are_bounded(tiny_model: Path) -> None:
 def test_a_limit_that_lets_nothing_through_is_an_error(tiny_model: Path) -> None:
     with pytest.raises(ValueError, match="time_limit=0"):
         Service(options(tiny_model, limits=Limits(time_limit=0)))
+
+
+def test_a_reload_waits_for_what_the_old_model_has_to_answer(tmp_path: Path) -> None:
+    """A request that decodes while the file changes is answered by the model that it began with."""
+    model = tmp_path / "served.onnx"
+    shutil.copy(SHIPPED, model)
+    service = Service(options(model))
+
+    async def work() -> None:
+        await service.start()
+        held, old = Held(service), service.model
+        shutil.copy(SHIPPED.with_name("compact_cnn.int8.onnx"), tmp_path / "new")
+        os.replace(tmp_path / "new", model)
+        reloading = asyncio.ensure_future(service.reload())
+        while service.model is old:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert not reloading.done()
+        assert old.batches is not None
+        pixels = np.zeros((1, 1, 48, 48), np.uint8)
+        assert (await old.batches.run(pixels)).logits.shape == (1, 7)
+        held.release()
+        assert "anew" in await reloading
+        await service.stop()
+
+    asyncio.run(work())
