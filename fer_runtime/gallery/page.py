@@ -7,7 +7,6 @@ URIs as they come into view, so that a browser opens thousands of faces at once.
 from __future__ import annotations
 
 import base64
-import json
 import re
 from collections.abc import Sequence
 from html import escape
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 
 from fer_runtime.gallery.figures import Figures
 from fer_runtime.gallery.shown import percent, shown, shown_value
+from fer_runtime.pages import content_hash, json_for_html
 from fer_runtime.rows import Row
 
 FOLDER = Path(__file__).parent
@@ -102,16 +102,6 @@ def page_data(rows: Sequence[Row], figures: Figures) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def json_for_html(value: Any) -> str:
-    r"""Compact JSON that cannot end a script element, whatever text is in it.
-
-    >>> json_for_html("</script>")
-    '"\\u003c/script>"'
-    """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c")
-
-
 def _place(row: Row, figures: Figures) -> int:
     if row.error is not None:
         return ERROR
@@ -129,15 +119,8 @@ def _thumbnail(row: Row) -> Any:
 
 def _policy(style: str, script: str) -> str:
     """Content-Security-Policy: our own style and script by their hash, and no request at all."""
-    hashes = {"style-src": _hash(style), "script-src": _hash(script)}
-    allowed = "; ".join(f"{kind} 'sha256-{value}'" for kind, value in hashes.items())
+    allowed = f"style-src {content_hash(style)}; script-src {content_hash(script)}"
     return f"default-src 'none'; img-src data:; {allowed}; base-uri 'none'; form-action 'none'"
-
-
-def _hash(text: str) -> str:
-    from hashlib import sha256
-
-    return base64.b64encode(sha256(text.encode()).digest()).decode()
 
 
 def _asset(name: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from html import escape
 from pathlib import Path
 
+from fer_runtime import pages
 from fer_runtime.serve.service import Service
 
 FOLDER = Path(__file__).parent
@@ -16,9 +15,8 @@ FOLDER = Path(__file__).parent
 def page(service: Service) -> tuple[bytes, str]:
     """The page, and its Content-Security-Policy: it loads nothing from elsewhere."""
     model = service.model
-    style, script = (
-        (FOLDER / f"page.{ending}").read_text(encoding="utf-8") for ending in ("css", "js")
-    )
+    style = pages.style()
+    script = pages.picture_script() + (FOLDER / "page.js").read_text(encoding="utf-8")
     faces = model.pictures is not None
     height, width = model.session.spec.input.height, model.session.spec.input.width
     limits = service.limits
@@ -44,17 +42,10 @@ def page(service: Service) -> tuple[bytes, str]:
         "time_limit": f"{limits.time_limit:g} s",
         "data": json.dumps({"faces": faces}),
     }
-    text = (FOLDER / "page.html").read_text(encoding="utf-8")
-    for name, value in parts.items():
-        text = text.replace("{{" + name + "}}", value)
-    hashes = {name: _hash(value) for name, value in (("style", style), ("script", script))}
+    text = pages.filled((FOLDER / "page.html").read_text(encoding="utf-8"), parts)
     policy = (
-        f"default-src 'none'; style-src {hashes['style']}; script-src {hashes['script']}; "
+        f"default-src 'none'; style-src {pages.content_hash(style)}; "
+        f"script-src {pages.content_hash(script)}; "
         "connect-src 'self'; img-src blob:; base-uri 'none'; form-action 'none'"
     )
     return text.encode(), policy
-
-
-def _hash(text: str) -> str:
-    digest = hashlib.sha256(text.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"

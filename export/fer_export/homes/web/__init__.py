@@ -1,0 +1,1 @@
+"""A web page that classifies pictures in the browser: one HTML file, no server, no network."""

@@ -1,0 +1,240 @@
+const { labels, spec, options } = JSON.parse(document.getElementById("data").textContent);
+const [drop, files, status, results, find, camera, live, view, video, rate, faceList, keep, table,
+  save, clear] = ["drop", "files", "status", "results", "find", "camera", "live", "view", "video",
+  "rate", "faces", "keep", "table", "save", "clear"].map((id) => document.getElementById(id));
+const rows = [];
+let stream = null;
+
+// The worker, and requests to it.
+
+const waiting = new Map();
+let count = 0;
+let worker;
+let failed = null;
+
+const textOf = (id) => document.getElementById(id).textContent;
+
+/** Starts while the rest of the page, which is the model, is still being read. */
+function startWorker() {
+  const source = new Blob([textOf("worker")], { type: "text/javascript" });
+  worker = new Worker(URL.createObjectURL(source));
+  worker.onmessage = ({ data: { id, result, error } }) => {
+    const { resolve, reject } = waiting.get(id);
+    waiting.delete(id);
+    if (error === undefined) resolve(result);
+    else reject(new Error(error));
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    failed = event.message || "its worker does not start";
+    for (const { reject } of waiting.values()) reject(new Error(failed));
+    waiting.clear();
+  };
+}
+
+async function openModel() {
+  await new Promise((resolve) => { addEventListener("DOMContentLoaded", resolve); });
+  await ask("open", {
+    wasm: textOf("wasm"), model: textOf("model"), faces: textOf("detector"), spec,
+  });
+}
+
+function ask(kind, request, transferred = []) {
+  return new Promise((resolve, reject) => {
+    if (failed !== null) throw new Error(failed);
+    count += 1;
+    waiting.set(count, { resolve, reject });
+    worker.postMessage({ id: count, kind, ...request }, transferred);
+  });
+}
+
+// Pictures.
+
+function likeliest(probabilities) {
+  return labels[probabilities.indexOf(Math.max(...probabilities))];
+}
+
+function listFaces(found, numbered, parent) {
+  found.forEach(({ probabilities }, place) => {
+    const item = element("li", undefined, parent);
+    const label = likeliest(probabilities);
+    element("strong", numbered ? `${place + 1}: ${label}` : label, item);
+    bars(labels, probabilities, item);
+  });
+}
+
+function addRows(name, found, hasFaces, { error = "", note = "" } = {}) {
+  if (!found.length) rows.push({ path: name, error, note });
+  found.forEach(({ probabilities, box, score }, place) => {
+    const row = { path: name, label: likeliest(probabilities), probabilities };
+    rows.push(hasFaces ? { ...row, face: place + 1, box, score } : row);
+  });
+  table.hidden = false;
+}
+
+function showPicture(name, bitmap, found, hasFaces) {
+  const article = document.createElement("article");
+  article.append(drawPicture(bitmap, name, hasFaces ? found : []));
+  const side = element("div", undefined, article);
+  element("h3", name, side);
+  if (found.length) listFaces(found, hasFaces, element("ol", undefined, side));
+  else element("p", "no face found", side);
+  results.prepend(article);
+  addRows(name, found, hasFaces, { note: "no face found" });
+}
+
+function showError(name, message) {
+  const article = document.createElement("article");
+  const side = element("div", undefined, article);
+  element("h3", name, side);
+  element("p", message, side, "error");
+  results.prepend(article);
+  addRows(name, [], find.checked, { error: message });
+}
+
+async function showAll(chosen) {
+  let failed = 0;
+  for (const [place, file] of chosen.entries()) {
+    status.textContent = `${place + 1} of ${chosen.length}: ${file.name}`;
+    const hasFaces = find.checked;
+    try {
+      const { bitmap, found } = await ask(
+        "picture", { file, options: hasFaces ? options.picture : null });
+      showPicture(file.name, bitmap, found, hasFaces);
+    } catch (error) {
+      showError(file.name, error.message);
+      failed += 1;
+    }
+  }
+  status.textContent = `${chosen.length} picture${chosen.length === 1 ? "" : "s"}` +
+    (failed ? `, ${failed} without a prediction` : "");
+}
+
+// The camera.
+
+async function startCamera() {
+  try {
+    stream = await navigator.mediaDevices.getUserMedia({
+      video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 } },
+    });
+  } catch (error) {
+    const reasons = {
+      NotAllowedError: "the browser did not allow it", NotFoundError: "no camera was found",
+      NotReadableError: "another program is using it",
+    };
+    status.textContent = `The camera cannot be used: ${reasons[error.name] ?? error.message}.`;
+    return;
+  }
+  stream.getVideoTracks()[0].addEventListener("ended", stopCamera);
+  video.srcObject = stream;
+  await video.play();
+  [view.width, view.height] = [video.videoWidth, video.videoHeight];
+  live.hidden = false;
+  camera.textContent = "Stop the camera";
+  camera.setAttribute("aria-pressed", "true");
+  status.textContent = "The camera is on.";
+  watch(stream);
+}
+
+function stopCamera() {
+  stream?.getTracks().forEach((track) => track.stop());
+  stream = null;
+  live.hidden = true;
+  camera.textContent = "Start the camera";
+  camera.setAttribute("aria-pressed", "false");
+  status.textContent = "The camera is off.";
+}
+
+/** Frames while the camera is on: the next one is taken while the worker does the last. */
+async function watch(current) {
+  const times = [];
+  let pending = null;
+  while (stream === current) {
+    const frame = await createImageBitmap(video);
+    const request = ask("frame", {
+      bitmap: await createImageBitmap(frame), options: options.camera,
+    }).then(({ found }) => ({ frame, found }));
+    if (pending) showFrame(await pending, times);
+    pending = request;
+    await new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
+  }
+}
+
+let shown = null;
+
+function showFrame({ frame, found }, times) {
+  if (!stream) return;
+  shown?.frame.close();
+  shown = { frame, found };
+  const context = view.getContext("2d");
+  context.drawImage(frame, 0, 0, view.width, view.height);
+  drawBoxes(context, found, view.width / frame.width);
+  const now = performance.now();
+  times.push(now);
+  while (times[0] < now - 1000) times.shift();
+  rate.textContent = `${times.length} pictures a second, ` +
+    `${found.length} face${found.length === 1 ? "" : "s"}`;
+  faceList.replaceChildren();
+  listFaces(found, true, faceList);
+}
+
+keep.addEventListener("click", () => {
+  if (!shown) return;
+  const name = `camera ${new Date().toISOString().replace(/\.\d+Z/, "Z")}`;
+  showPicture(name, shown.frame, shown.found, true);
+  status.textContent = `kept: ${name}`;
+});
+camera.addEventListener("click", () => (stream ? stopCamera() : startCamera()));
+
+// The table, with the columns of fer-infer.
+
+function cells(row, hasFaces) {
+  const face = hasFaces ? [row.face, ...(row.box ?? ["", "", "", ""]), row.score] : [];
+  const values = row.probabilities ?? labels.map(() => "");
+  return [
+    row.path, ...face.map((value) => (Number.isFinite(value) ? value : "")), row.label ?? "",
+    row.probabilities ? Math.max(...values) : "", ...values, row.error ?? "",
+    ...(hasFaces ? [row.note ?? ""] : []),
+  ];
+}
+
+function csv() {
+  const hasFaces = rows.some((row) => row.face || row.note);
+  const quoted = (value) => {
+    const text = typeof value === "number" && !Number.isInteger(value)
+      ? value.toFixed(6) : String(value);
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const header = options.columns[hasFaces ? "faces" : "plain"];
+  return [header, ...rows.map((row) => cells(row, hasFaces))]
+    .map((line) => line.map(quoted).join(",") + "\n").join("");
+}
+
+save.addEventListener("click", () => {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  link.download = "predictions.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+});
+clear.addEventListener("click", () => {
+  rows.length = 0;
+  results.replaceChildren();
+  table.hidden = true;
+  status.textContent = "Cleared.";
+  files.focus();
+});
+
+// The start.
+
+startWorker();
+openModel().then(() => {
+  for (const control of [files, camera]) control.disabled = false;
+  onPictures(files, drop, showAll);
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  status.textContent = "Ready.";
+}, (error) => {
+  status.className = "error";
+  status.textContent = `The model could not be started: ${error.message}. The page requires a ` +
+    "browser of 2023 or later (Chrome, Edge, Firefox or Safari 16.4).";
+});
