@@ -10,10 +10,13 @@ import base64
 import json
 import os
 import select
+import shlex
 import shutil
 import subprocess
 import tempfile
+import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,23 +41,29 @@ def find_program() -> str | None:
 class Browser:
     """A headless Chromium with one page, which is closed at the end of the block.
 
+    Args:
+        options: further options of its command line.
+
     Attributes:
         requests: the addresses of everything the page asked for, data: URIs left out.
         problems: what it wrote to the console as an error, and exceptions that it did not catch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = ()) -> None:
         program = find_program()
         if program is None:
             raise DataError(f"Chromium is not installed ({', '.join(PROGRAMS)}); install it.")
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        options = (
-            "--headless --no-sandbox --remote-debugging-pipe --no-first-run --hide-scrollbars "
-            f"--disable-background-networking --user-data-dir={self._folder.name}"
+        given = shlex.join(
+            [*options, f"--user-data-dir={self._folder.name}", "about:blank"]
         )
-        command = f'exec "$0" {options} about:blank 3<&{to_browser} 4>&{from_browser}'
+        common = (
+            "--headless --no-sandbox --remote-debugging-pipe --no-first-run --hide-scrollbars "
+            "--disable-background-networking"
+        )
+        command = f'exec "$0" {common} {given} 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, program], pass_fds=(to_browser, from_browser),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -105,6 +114,22 @@ class Browser:
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._receive()
 
+    def wait(self, expression: str, seconds: float = TIMEOUT) -> Any:
+        """The value of an expression as soon as it is true; raises DataError if it does not be."""
+        end = time.monotonic() + seconds
+        while not (found := self.value(expression)):
+            if time.monotonic() > end:
+                raise DataError(f"{expression} was not true within {seconds:g} seconds.")
+            time.sleep(0.02)
+        return found
+
+    def choose_files(self, selector: str, paths: Sequence[Path]) -> None:
+        """Choose local files in an <input type="file">, as its dialog does."""
+        root = self.send("DOM.getDocument")["root"]["nodeId"]
+        node = self.send("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        files = [str(path.resolve()) for path in paths]
+        self.send("DOM.setFileInputFiles", nodeId=node, files=files)
+
     def value(self, expression: str) -> Any:
         """The value of a JavaScript expression, promises awaited; raises DataError for an error."""
         answer = self.send(
@@ -141,10 +166,14 @@ class Browser:
         """Wait for two frames, so that what was asked for is on the screen."""
         self.value("new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))")
 
-    def screenshot(self, path: Path) -> None:
-        """Save what the window shows as a PNG."""
+    def screenshot(self, path: Path, *, whole: bool = False) -> None:
+        """Save what the window shows, or the whole page, as a PNG."""
         self.settle()
-        data = self.send("Page.captureScreenshot", format="png")["data"]
+        beyond: dict[str, Any] = {}
+        if whole:
+            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+            beyond = {"captureBeyondViewport": True, "clip": {**size, "scale": 1}}
+        data = self.send("Page.captureScreenshot", format="png", **beyond)["data"]
         path.write_bytes(base64.b64decode(data))
 
     def _receive(self) -> dict[str, Any]:

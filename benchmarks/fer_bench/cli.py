@@ -48,6 +48,7 @@ COMMANDS = {
     "threads": "One classifier in many threads.",
     "training": "One epoch of fer-train against the usual PyTorch loop.",
     "tuned": "What --tune finds, against the defaults and a sweep.",
+    "web-page": "The page of fer-export web in Chromium.",
     "video": "Three moving faces in a video, followed.",
 }
 """Name -> what it measures; its module is `fer_bench.NAME`, with underscores, and has an `app`."""

@@ -3,7 +3,11 @@ const [drop, files, status, results, find, camera, live, view, video, rate, face
   save, clear] = ["drop", "files", "status", "results", "find", "camera", "live", "view", "video",
   "rate", "faces", "keep", "table", "save", "clear"].map((id) => document.getElementById(id));
 const rows = [];
+const MOST_SHOWN = 200;
+const IN_WORK = 2;
+const LIST_EVERY_MS = 100;
 let stream = null;
+let listed = 0;
 
 // The worker, and requests to it.
 
@@ -80,6 +84,7 @@ function showPicture(name, bitmap, found, hasFaces) {
   if (found.length) listFaces(found, hasFaces, element("ol", undefined, side));
   else element("p", "no face found", side);
   results.prepend(article);
+  bitmap.close();
   addRows(name, found, hasFaces, { note: "no face found" });
 }
 
@@ -92,22 +97,33 @@ function showError(name, message) {
   addRows(name, [], find.checked, { error: message });
 }
 
-async function showAll(chosen) {
-  let failed = 0;
-  for (const [place, file] of chosen.entries()) {
-    status.textContent = `${place + 1} of ${chosen.length}: ${file.name}`;
-    const hasFaces = find.checked;
-    try {
-      const { bitmap, found } = await ask(
-        "picture", { file, options: hasFaces ? options.picture : null });
-      showPicture(file.name, bitmap, found, hasFaces);
-    } catch (error) {
-      showError(file.name, error.message);
-      failed += 1;
-    }
+/** A file's result, or what is wrong with it; asked for before the one ahead of it is shown. */
+async function classified(file) {
+  const hasFaces = find.checked;
+  try {
+    const result = await ask("picture", { file, options: hasFaces ? options.picture : null });
+    return { ...result, hasFaces };
+  } catch (error) {
+    return { error: error.message };
   }
+}
+
+async function showAll(chosen) {
+  let failures = 0;
+  let next = chosen.length ? classified(chosen[0]) : null;
+  for (const [place, { name }] of chosen.entries()) {
+    status.textContent = `${place + 1} of ${chosen.length}: ${name}`;
+    const { bitmap, found, hasFaces, error } = await next;
+    next = place + 1 < chosen.length ? classified(chosen[place + 1]) : null;
+    if (error === undefined) showPicture(name, bitmap, found, hasFaces);
+    else showError(name, error);
+    failures += error !== undefined;
+    while (results.childElementCount > MOST_SHOWN) results.lastElementChild.remove();
+  }
+  const hidden = Math.max(0, rows.length - MOST_SHOWN);
   status.textContent = `${chosen.length} picture${chosen.length === 1 ? "" : "s"}` +
-    (failed ? `, ${failed} without a prediction` : "");
+    (failures ? `, ${failures} without a prediction` : "") +
+    (hidden ? `; the last ${MOST_SHOWN} are shown, the table has all` : "");
 }
 
 // The camera.
@@ -125,7 +141,7 @@ async function startCamera() {
     status.textContent = `The camera cannot be used: ${reasons[error.name] ?? error.message}.`;
     return;
   }
-  stream.getVideoTracks()[0].addEventListener("ended", stopCamera);
+  stream.getVideoTracks()[0].addEventListener("ended", () => stopCamera());
   video.srcObject = stream;
   await video.play();
   [view.width, view.height] = [video.videoWidth, video.videoHeight];
@@ -136,52 +152,61 @@ async function startCamera() {
   watch(stream);
 }
 
-function stopCamera() {
+function stopCamera(why = "The camera is off.") {
   stream?.getTracks().forEach((track) => track.stop());
   stream = null;
   live.hidden = true;
   camera.textContent = "Start the camera";
   camera.setAttribute("aria-pressed", "false");
-  status.textContent = "The camera is off.";
+  status.textContent = why;
 }
 
-/** Frames while the camera is on: the next one is taken while the worker does the last. */
-async function watch(current) {
+/** Frames while the camera is on; one waits while the worker does another, the rest are left. */
+function watch(current) {
   const times = [];
-  let pending = null;
-  while (stream === current) {
-    const frame = await createImageBitmap(video);
-    const request = ask("frame", {
-      bitmap: await createImageBitmap(frame), options: options.camera,
-    }).then(({ found }) => ({ frame, found }));
-    if (pending) showFrame(await pending, times);
-    pending = request;
-    await new Promise((resolve) => { video.requestVideoFrameCallback(resolve); });
-  }
+  let inWork = 0;
+  const next = async () => {
+    if (stream !== current) return;
+    video.requestVideoFrameCallback(next);
+    if (inWork >= IN_WORK) return;
+    inWork += 1;
+    try {
+      const bitmap = await createImageBitmap(video);
+      showFrame(await ask("frame", { bitmap, options: options.camera }, [bitmap]), times);
+    } catch (error) {
+      if (stream === current) stopCamera(`The camera stopped: ${error.message}.`);
+    } finally {
+      inWork -= 1;
+    }
+  };
+  video.requestVideoFrameCallback(next);
 }
 
 let shown = null;
 
-function showFrame({ frame, found }, times) {
+function showFrame(frame, times) {
   if (!stream) return;
-  shown?.frame.close();
-  shown = { frame, found };
+  shown?.bitmap.close();
+  shown = frame;
   const context = view.getContext("2d");
-  context.drawImage(frame, 0, 0, view.width, view.height);
-  drawBoxes(context, found, view.width / frame.width);
+  context.drawImage(frame.bitmap, 0, 0, view.width, view.height);
+  drawBoxes(context, frame.found, view.width / frame.bitmap.width);
   const now = performance.now();
   times.push(now);
   while (times[0] < now - 1000) times.shift();
-  rate.textContent = `${times.length} pictures a second, ` +
-    `${found.length} face${found.length === 1 ? "" : "s"}`;
+  if (now < listed + LIST_EVERY_MS) return;
+  listed = now;
+  const { length } = frame.found;
+  rate.textContent = `${times.length} pictures a second, ${length} face${length === 1 ? "" : "s"}`;
   faceList.replaceChildren();
-  listFaces(found, true, faceList);
+  listFaces(frame.found, true, faceList);
 }
 
-keep.addEventListener("click", () => {
+keep.addEventListener("click", async () => {
   if (!shown) return;
+  const { bitmap, found } = shown;
   const name = `camera ${new Date().toISOString().replace(/\.\d+Z/, "Z")}`;
-  showPicture(name, shown.frame, shown.found, true);
+  showPicture(name, await createImageBitmap(bitmap), found, true);
   status.textContent = `kept: ${name}`;
 });
 camera.addEventListener("click", () => (stream ? stopCamera() : startCamera()));

@@ -93,26 +93,29 @@ export class FaceDetector {
     Object.assign(this, { ort, session });
   }
 
-  /** RGB or RGBA pixels -> {faces: [{box, landmarks, score}], the largest first, picture}. */
-  async detect(pixels, { detectSize, minFace, minScore }) {
-    const picture = scaledDown(pixels, detectSize);
-    const { data, width, height } = toDetectorInput(picture.pixels);
+  /** The faces in {pixels, scale}, the largest first, in pixels of the whole picture. */
+  async detect({ pixels, scale }, { minFace, minScore }) {
+    const { data, width, height } = toDetectorInput(pixels);
     const tensor = new this.ort.Tensor("float32", data, [1, 3, height, width]);
     const outputs = await this.session.run({ [this.session.inputNames[0]]: tensor });
     const values = Object.fromEntries(
       Object.entries(outputs).map(([name, output]) => [name, output.data]));
     const faces = decodeFaces(values, width, minScore);
-    const found = largeFaces(faces.map((face) => enlarged(face, picture.scale)), minFace);
-    return { faces: found, picture };
+    return largeFaces(faces.map((face) => enlarged(face, scale)), minFace);
   }
 }
 
-/** The faces of a picture, each with `logits` and `probabilities`. */
+/** The faces of a picture (RGB pixels), each with `logits` and `probabilities`. */
 export async function classifyFaces(detector, classifier, pixels, options) {
-  const { faces, picture } = await detector.detect(pixels, options);
-  const { input } = classifier.spec;
-  const sharp = withEnoughPixels(pixels, picture, faces, input);
-  const crops = faces.map((face) => faceCrop(sharp.pixels, face, input, sharp.scale));
+  const picture = scaledDown(pixels, options.detectSize);
+  const faces = await detector.detect(picture, options);
+  const sharp = withEnoughPixels(pixels, picture, faces, classifier.spec.input);
+  return classifyCrops(classifier, sharp.pixels, faces, sharp.scale);
+}
+
+/** The same for faces that were found, cut out of pixels at a scale. */
+export async function classifyCrops(classifier, pixels, faces, scale = 1) {
+  const crops = faces.map((face) => faceCrop(pixels, face, classifier.spec.input, scale));
   const results = await classifier.run(crops);
   return faces.map((face, place) => ({ ...face, ...results[place] }));
 }

@@ -2,9 +2,11 @@
 //
 // `ort` is onnxruntime-web, which the page puts before these modules.
 
-import { Classifier, FaceDetector, classifyFaces } from "./classifier.mjs";
+import { Classifier, FaceDetector, classifyCrops, classifyFaces } from "./classifier.mjs";
+import { toChannels } from "./fitting.mjs";
 
 const MAX_PIXELS = 100_000_000;
+const canvases = new Map();
 let classifier;
 let detector;
 
@@ -26,13 +28,25 @@ async function open({ wasm, model, faces, spec }) {
   return {};
 }
 
-/** The pixels of a picture, RGBA, upright. */
-function pixelsOf(bitmap) {
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height)
-    .getContext("2d", { willReadFrequently: true, colorSpace: "srgb" });
-  context.drawImage(bitmap, 0, 0);
-  return { width, height, channels: 4, data: context.getImageData(0, 0, width, height).data };
+/** A canvas to read pixels from; those of a camera are kept, because making one takes a while. */
+function canvasOf(width, height) {
+  const key = `${width} x ${height}`;
+  if (!canvases.has(key)) {
+    if (canvases.size === 2) canvases.clear();
+    canvases.set(key, new OffscreenCanvas(width, height).getContext("2d", {
+      willReadFrequently: true, colorSpace: "srgb",
+    }));
+  }
+  return canvases.get(key);
+}
+
+/** The pixels of a picture at a size, by default its own: RGBA, upright. */
+function pixelsOf(bitmap, width = bitmap.width, height = bitmap.height) {
+  const context = canvasOf(width, height);
+  context.clearRect(0, 0, width, height);
+  context.drawImage(bitmap, 0, 0, width, height);
+  const { data } = context.getImageData(0, 0, width, height);
+  return { width, height, channels: 4, data: new Uint8Array(data.buffer) };
 }
 
 async function decoded(file) {
@@ -53,18 +67,22 @@ async function decoded(file) {
 /** A file -> its bitmap and [{probabilities, and with `options` a box and a score}]. */
 async function picture({ file, options }) {
   const bitmap = await decoded(file);
-  const pixels = pixelsOf(bitmap);
+  const pixels = toChannels(pixelsOf(bitmap), 3);
   const found = options
     ? await classifyFaces(detector, classifier, pixels, options)
     : await classifier.classify([pixels]);
   return { bitmap, found };
 }
 
-/** A frame of the camera -> its faces. */
+/** A frame of the camera -> its faces; the browser makes it smaller, which it does faster. */
 async function frame({ bitmap, options }) {
-  const pixels = pixelsOf(bitmap);
-  bitmap.close();
-  return { found: await classifyFaces(detector, classifier, pixels, options) };
+  const scale = Math.min(1, options.detectSize / Math.max(bitmap.width, bitmap.height));
+  const size = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const picture = { pixels: pixelsOf(bitmap, ...size), scale };
+  const faces = await detector.detect(picture, options);
+  const found = faces.length
+    ? await classifyCrops(classifier, pixelsOf(bitmap), faces) : [];
+  return { bitmap, found };
 }
 
 const REQUESTS = { open, picture, frame };
