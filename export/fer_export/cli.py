@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from fer_export.formats.table import FORMATS, Format
+from fer_export.homes import commands as homes
 from fer_export.options import DescriptionOptions, ExportOptions, FormatOptions, VerifyOptions
 from fer_runtime.cli.console import (
     EXIT_HELP,
@@ -209,29 +210,7 @@ def inspect(
         Console().print(text.inspection_table(found))
 
 
-@app.command()
-def triton(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The model repository to write.")],
-    model: Annotated[
-        str | None,
-        typer.Option(help="ONNX file; default: $FER_MODEL, ./best.onnx, else the shipped one."),
-    ] = None,
-    max_batch_size: Annotated[
-        int, typer.Option(min=1, help="Images that Triton may put together.")
-    ] = 64,
-    gpu: Annotated[bool, typer.Option("--gpu", help="Run on the GPU.")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a model of the same name.")
-    ] = False,
-) -> None:
-    """Write a model repository for Triton Inference Server: configuration, labels and model."""
-    from fer_export.homes.triton import write
-    from fer_runtime.classifier import find_model
-
-    target = write(
-        find_model(model), folder, max_batch_size=max_batch_size, gpu=gpu, overwrite=overwrite
-    )
-    say(f"wrote {target}: config.pbtxt, labels.txt, 1/model.onnx")
+homes.add_commands(app)
 
 
 def main() -> None:

@@ -103,3 +103,21 @@ def precision_of(artefact: Path, supported: Iterable[str] = tuple(PRECISIONS)) -
         if entry.detector is not None and resolve(entry.detector)(artefact):
             return entry
     return PRECISIONS["fp32"]
+
+
+def int8_beside(artefact: Path) -> Path | None:
+    """The int8 file with the same weights and labels beside an fp32 one, if parity holds for it."""
+    from fer_export.inspection import read_spec
+    from fer_runtime.errors import FerError
+
+    beside = artefact.with_name(f"{artefact.stem}{PRECISIONS['int8'].infix}{artefact.suffix}")
+    if not beside.is_file():
+        return None
+    try:
+        one, other = read_spec(artefact), read_spec(beside)
+    except FerError:
+        return None
+    weights = one.provenance.weights_sha256
+    same = weights is not None and weights == other.provenance.weights_sha256
+    passed = (other.parity or {}).get("passed") is True
+    return beside if same and passed and one.labels == other.labels else None

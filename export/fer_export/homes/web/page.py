@@ -138,11 +138,11 @@ def _data(spec: ModelSpec) -> dict[str, object]:
 
 
 def _accuracy(spec: ModelSpec) -> str:
-    """A sentence on how often it is right, if its spec says so."""
+    """How often it is right, if its spec says so."""
     for split, metrics in spec.provenance.metrics.items():
         if "accuracy" in metrics:
-            return f"of the pictures of {split}, {metrics['accuracy']:.1%} got the right label."
-    return "its spec does not say how often."
+            return f"on its {split} pictures, {metrics['accuracy']:.1%} of the labels are right"
+    return "its spec does not say how often"
 
 
 def _facts(model: Path, spec: ModelSpec, version: str) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 // `ort` is onnxruntime-web, which the page puts before these modules.
 
 import { Classifier, FaceDetector, classifyCrops, classifyFaces } from "./classifier.mjs";
-import { toChannels } from "./fitting.mjs";
+import { fit, toChannels } from "./fitting.mjs";
 
 const MAX_PIXELS = 100_000_000;
 const canvases = new Map();
@@ -49,6 +49,35 @@ function pixelsOf(bitmap, width = bitmap.width, height = bitmap.height) {
   return { width, height, channels: 4, data: new Uint8Array(data.buffer) };
 }
 
+/** The same of a picture with transparent parts, in their own colours, which a canvas loses. */
+function pixelsUnderAlpha(bitmap) {
+  const { width, height } = bitmap;
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl) return null;
+  gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
+  const texture = gl.getParameter(gl.TEXTURE_BINDING_2D);
+  gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, texture, 0);
+  const data = new Uint8Array(width * height * 4);
+  gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, data);
+  const isRead = gl.getError() === gl.NO_ERROR;
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return isRead ? { width, height, channels: 4, data } : null;
+}
+
+function isOpaque({ data }) {
+  for (let place = 3; place < data.length; place += 4) if (data[place] !== 255) return false;
+  return true;
+}
+
+/** The colours of a picture, RGB, upright; alpha is dropped. */
+function coloursOf(bitmap) {
+  const pixels = pixelsOf(bitmap);
+  const read = isOpaque(pixels) ? pixels : pixelsUnderAlpha(bitmap) ?? pixels;
+  return toChannels(read, 3);
+}
+
 async function decoded(file) {
   let bitmap;
   try {
@@ -67,7 +96,7 @@ async function decoded(file) {
 /** A file -> its bitmap and [{probabilities, and with `options` a box and a score}]. */
 async function picture({ file, options }) {
   const bitmap = await decoded(file);
-  const pixels = toChannels(pixelsOf(bitmap), 3);
+  const pixels = coloursOf(bitmap);
   const found = options
     ? await classifyFaces(detector, classifier, pixels, options)
     : await classifier.classify([pixels]);
@@ -85,7 +114,13 @@ async function frame({ bitmap, options }) {
   return { bitmap, found };
 }
 
-const REQUESTS = { open, picture, frame };
+/** A file -> the pixels that the model is given, (channels, height, width) uint8. */
+async function fitted({ file }) {
+  const { input } = classifier.spec;
+  return { planes: fit(toChannels(coloursOf(await decoded(file)), input.channels), input) };
+}
+
+const REQUESTS = { open, picture, frame, fitted };
 let last = Promise.resolve();
 
 function answer({ id, kind, ...request }) {
