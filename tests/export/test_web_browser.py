@@ -138,7 +138,7 @@ def test_the_camera_and_every_control_by_keyboard(browser: Browser) -> None:
     show(browser, PHOTO)
     browser.value("document.activeElement.blur(); scrollTo(0, 0)")
     reached = []
-    for _ in range(12):
+    while "SUMMARY" not in reached and len(reached) < 20:
         browser.press("Tab")
         focused = browser.value("document.activeElement.id || document.activeElement.tagName")
         reached.append(focused)
@@ -149,7 +149,7 @@ def test_the_camera_and_every_control_by_keyboard(browser: Browser) -> None:
             browser.press(" ")
             browser.wait("!find.checked", 5)
     wanted = ["files", "camera", "find", "keep", "save", "clear", "SUMMARY"]
-    assert [name for name in reached if name in wanted][:7] == wanted
+    assert [name for name in reached if name in wanted] == wanted
     assert browser.value("faceList.textContent").startswith("1: ")
     assert browser.value("camera.getAttribute('aria-pressed')") == "true"
     browser.value("keep.focus()")
