@@ -17,7 +17,7 @@ Overwrite = Annotated[
 
 def add_commands(app: typer.Typer) -> None:
     """Add them to `fer-export`."""
-    for command in (triton, web):
+    for command in (hub, triton, web):
         app.command()(command)
 
 
@@ -66,3 +66,34 @@ def web(
     target = output or Path(f"{chosen.name.removesuffix('.onnx')}.html")
     refuse_overwriting(target, [chosen])
     say(f"wrote {target} ({page.write(chosen, target):,} bytes)")
+
+
+def hub(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to write; its name is the model's.")
+    ],
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP)] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="The best.pt of the model, to add its weights as .safetensors."),
+    ] = None,
+    license_id: Annotated[
+        str, typer.Option("--license", help="Of the weights, as hubs name it: apache-2.0, mit, ...")
+    ] = "other",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a folder that this command wrote.")
+    ] = False,
+) -> None:
+    """Write a folder that transformers.js and Optimum load as it is; uploading it is up to you.
+
+    With the graph (and its int8 and fp16 files, if they are beside it), configurations, model card,
+    bill of materials (CycloneDX) and SHA256SUMS.
+    """
+    from fer_export.homes.hub.folder import write
+    from fer_runtime.classifier import find_model
+
+    files = write(
+        find_model(model), folder, checkpoint=checkpoint, license_id=license_id,
+        overwrite=overwrite,
+    )  # fmt: skip
+    say(f"wrote {folder}: {', '.join(files)}")
