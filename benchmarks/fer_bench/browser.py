@@ -56,9 +56,7 @@ class Browser:
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        given = shlex.join(
-            [*options, f"--user-data-dir={self._folder.name}", "about:blank"]
-        )
+        given = shlex.join([*options, f"--user-data-dir={self._folder.name}", "about:blank"])
         common = (
             "--headless --no-sandbox --remote-debugging-pipe --no-first-run --hide-scrollbars "
             "--disable-background-networking"

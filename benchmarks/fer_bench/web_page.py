@@ -81,7 +81,9 @@ def labels(
         browser.wait(f"/^{len(paths)} picture/.test(status.textContent)", 1800)
         seconds = time.perf_counter() - started
         found = browser.value("rows.map(r => [r.path, r.label ?? null, r.probabilities ?? []])")
-        print(f"page: {len(paths):,} pictures in {seconds:.1f} s, {browser.problems or 'no'} problems")
+        print(
+            f"page: {len(paths):,} pictures in {seconds:.1f} s, {browser.problems or 'no'} problems"
+        )
     expected = _native(paths, model, faces=faces)
     same, worst = 0, 0.0
     for (name, label, values), (path, native_label, native) in zip(found, expected, strict=True):
@@ -169,7 +171,9 @@ def _camera(photo: Path) -> Iterator[list[str]]:
     width, height, rate = CAMERA
     with tempfile.TemporaryDirectory() as folder, Image.open(photo) as image:
         scale = 1.15 * max(width / image.width, height / image.height)
-        large = image.convert("RGB").resize((round(image.width * scale), round(image.height * scale)))
+        large = image.convert("RGB").resize(
+            (round(image.width * scale), round(image.height * scale))
+        )
         film = Path(folder) / "camera.y4m"
         with open(film, "wb") as stream:
             stream.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from fer_export.engines.table import ENGINES
 from fer_export.formats.table import FORMATS, Format
 from fer_export.homes import commands as homes
 from fer_export.options import DescriptionOptions, ExportOptions, FormatOptions, VerifyOptions
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from fer_export.report.page import Entry
 
 PARITY_FAILED = 5
+ENGINE_NAMES = ", ".join(ENGINES)
 
 app = make_app(
     no_args_is_help=True,
@@ -154,6 +156,13 @@ def verify(
     provider: Annotated[
         str, choice(tuple(PROVIDERS), help="Where the artefact runs, or an error.")
     ] = "cpu",
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Compare in other engines too: all that run here, or some of {ENGINE_NAMES}.",
+            metavar="all|NAME,NAME",
+        ),
+    ] = None,
 ) -> None:
     """Compare an artefact with its checkpoint again, and check its verdict and spec.
 
@@ -165,7 +174,7 @@ def verify(
     refuse_overwriting(show.report, [checkpoint, artefact], "--report")
     verification = verify_artefact(
         checkpoint, artefact, options, description=described.description(), provider=provider,
-        say=say,
+        engines=engine, say=say,
     )  # fmt: skip
     _print_verification(verification, f"{artefact} against {checkpoint}", show.as_json)
     _write_page(show.report, checkpoint, [Entry(artefact.name, artefact, verification)])
@@ -279,12 +288,14 @@ def _folder(path: Path | None) -> Iterator[None]:
 def _print_verification(verification: Verification, title: str, as_json: bool) -> None:
     from rich.console import Console
 
-    from fer_export.report.text import parity_table
+    from fer_export.report.text import engine_table, parity_table
 
     if as_json:
         print(json.dumps(verification.to_dict(), indent=2))
-    else:
-        Console().print(parity_table(verification, title))
+        return
+    Console().print(parity_table(verification, title))
+    if verification.engines:
+        Console().print(engine_table(verification.engines))
 
 
 def _write_page(target: Path | None, checkpoint: Path, entries: Sequence[Entry]) -> None:

@@ -54,7 +54,9 @@ def test_its_data_is_the_spec(html: str) -> None:
 
 @needs_node
 def test_its_scripts_are_javascript(html: str, tmp_path: Path) -> None:
-    scripts = re.findall(r"<script(?: type=\"text/plain\" id=\"worker\")?>(.*?)</script>", html, re.S)
+    scripts = re.findall(
+        r"<script(?: type=\"text/plain\" id=\"worker\")?>(.*?)</script>", html, re.S
+    )
     assert len(scripts) == 2
     for script in scripts:
         file = tmp_path / "script.js"
@@ -97,7 +99,9 @@ def test_the_int8_file_beside_is_used_where_it_is_the_same_model(tmp_path: Path)
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["web", "compact_cnn"])
-    assert done.exit_code == 0 and "compact_cnn.int8.onnx, which has the same weights" in done.stderr
+    assert (
+        done.exit_code == 0 and "compact_cnn.int8.onnx, which has the same weights" in done.stderr
+    )
     assert [each.name for each in tmp_path.iterdir()] == ["compact_cnn.int8.html"]
     assert (tmp_path / "compact_cnn.int8.html").read_text(encoding="utf-8").startswith("<!doctype")
 

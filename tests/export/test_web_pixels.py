@@ -7,7 +7,6 @@ import json
 
 import numpy as np
 import pytest
-from tests.export.page_scripts import calls, needs_node, picture, to_array
 from PIL import Image
 
 from fer_runtime import images
@@ -17,6 +16,7 @@ from fer_runtime.images import cutting
 from fer_runtime.images.cutting import Square
 from fer_runtime.images.pictures import load_picture
 from fer_runtime.spec import InputSpec
+from tests.export.page_scripts import calls, needs_node, picture, to_array
 
 pytestmark = needs_node
 GREY = {"mean": (0.5,), "std": (0.25,), "channels": 1}
@@ -84,7 +84,14 @@ def test_fit_is_that_of_images() -> None:
     arrays = [
         noise(*size, channels, seed)
         for seed, (size, channels) in enumerate(
-            [((48, 48), 1), ((48, 48), 3), ((30, 50), 4), ((200, 90), 3), ((49, 47), 1), ((1, 9), 3)]
+            [
+                ((48, 48), 1),
+                ((48, 48), 3),
+                ((30, 50), 4),
+                ((200, 90), 3),
+                ((49, 47), 1),
+                ((1, 9), 3),
+            ]
         )
     ]
     cases = [(array, each) for array in arrays for each in SPECS]
@@ -134,7 +141,9 @@ def test_faces_are_cropped_by_the_specs_rule(rule: str) -> None:
         [(picture(array), each._asdict(), plain(wanted), scale) for each in faces
          for scale in (1, 0.5)],
     )  # fmt: skip
-    expected = [crops.crop(array, each, wanted, scale=scale) for each in faces for scale in (1, 0.5)]
+    expected = [
+        crops.crop(array, each, wanted, scale=scale) for each in faces for scale in (1, 0.5)
+    ]
     for result, array_expected in zip(found, expected, strict=True):
         difference = np.abs(np.frombuffer(result, np.uint8).astype(int) - array_expected.ravel())
         assert difference.max() <= 1 and (difference > 0).mean() < 0.001

@@ -10,9 +10,7 @@ import typer
 from fer_runtime.cli.console import refuse_overwriting, say
 
 MODEL_HELP = "ONNX file; default: $FER_MODEL, ./best.onnx, else the shipped one."
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a model of the same name.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a model of the same name.")]
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from fer_export.parity.comparison import ParityReport
 from fer_runtime.errors import ParityError
 
 if TYPE_CHECKING:
+    from fer_export.engines.verifying import EngineVerdict
     from fer_export.precision.reduction import Reduced
 
 
@@ -25,19 +26,24 @@ class Verification:
         report: the comparison with PyTorch.
         reduced: what the precision costs and gains; None for fp32.
         pictures: (C, H, W) uint8 pixels of the first images whose label changed, by name.
+        engines: what other engines make of the artefact (`fer-export verify --engine`).
     """
 
     precision: str
     report: ParityReport
     reduced: Reduced | None = None
     pictures: Mapping[str, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    engines: Sequence[EngineVerdict] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.report)
+        return bool(self.report) and all(self.engines)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON: all but the pictures."""
         found = {"precision": self.precision, **self.report.to_dict()}
+        if self.engines:
+            found["passed"] = bool(self)
+            found["engines"] = [each.to_dict() for each in self.engines]
         return found if self.reduced is None else {**found, **self.reduced.to_dict()}
 
     def summary(self) -> dict[str, Any]:

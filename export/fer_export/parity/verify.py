@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from fer_export import parity
+from fer_export.engines.table import ALL
+from fer_export.engines.table import chosen as chosen_engines
+from fer_export.engines.verifying import Expected, verify_engines
 from fer_export.features import with_features
 from fer_export.formats.table import format_of
 from fer_export.inspection import read_spec
@@ -29,6 +32,7 @@ def verify(
     *,
     description: ModelDescription | None = None,
     provider: str = "cpu",
+    engines: str | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Verification:
     """Compare an artefact with its checkpoint again, and check its spec and its verdict.
@@ -39,13 +43,16 @@ def verify(
         options: the limits; an int8 file requires `evaluation`.
         description: only for a checkpoint without a ModelSpec.
         provider: where the artefact runs.
+        engines: names of `fer_export.engines.table.ENGINES` with commas between, each of which is
+            compared too and must run; "all" for those that run here.
         say: called with a short line as work proceeds.
 
     Raises:
         ModelFileError: a file that cannot be used, or of an unknown kind.
-        DataError: an int8 file without labelled images.
+        DataError: an int8 file without labelled images, or an unknown engine.
         ProviderError: that provider cannot run here, or does not run this format.
     """
+    names = () if engines is None else chosen_engines(engines)
     given = options or VerifyOptions()
     wanted = given if isinstance(given, ExportOptions) else ExportOptions(**asdict(given))
     chosen = format_of(artefact)
@@ -71,11 +78,16 @@ def verify(
     checker = ParityChecker(deployable, loaded.spec, batches, wanted, say)
     verification = checker.check(chosen, artefact, precision, provider=provider)
     failures += precision.accuracy_failures(deployable, loaded.spec, artefact, wanted.evaluation)
+    expected = Expected(
+        batches, checker.reference, loaded.spec.labels, loaded.spec.provenance.weights_sha256
+    )
+    verdicts = verify_engines(names, artefact, expected, required=engines != ALL, say=say)
     return Verification(
         precision.name,
         parity.with_failures(verification.report, failures),
         None,
         verification.pictures,
+        verdicts,
     )
 
 

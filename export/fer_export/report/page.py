@@ -141,6 +141,9 @@ def _artefact(page: Page, entry: Entry) -> None:
                 if change.name in verification.pictures
             ]
         )
+    if verification.engines:
+        page.heading("Other engines", 3)
+        page.table(text.engine_rows(verification.engines), text.ENGINE_HEADER)
     if verification.reduced is not None:
         _precisions(page, verification.reduced)
     if entry.path is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from fer_export.engines.verifying import EngineVerdict
     from fer_export.inspection import Inspection
     from fer_export.parity.verification import Verification
     from fer_export.precision.reduction import Reduced
@@ -114,6 +116,39 @@ def remarks(reduced: Reduced) -> list[str]:
             "up to 65,504."
         )
     return lines
+
+
+def engine_rows(engines: Sequence[EngineVerdict]) -> list[list[str]]:
+    """A row for each engine, below `ENGINE_HEADER`."""
+    rows = []
+    for each in engines:
+        figures = ["", "", ""]
+        if each.report is not None:
+            figures = [
+                f"{each.report.max_difference:.2g}",
+                f"{each.report.max_probability_difference:.2g}",
+                f"{each.report.agreement:.2%}",
+            ]
+        computed = each.arithmetic if each.precision == "fp32" else each.precision
+        ran = f"{each.version}, {computed}" if each.version else ""
+        against = each.reference if each.report is not None else ""
+        rows.append([each.name, each.outcome, ran, against, *figures, each.remark])
+    return rows
+
+
+ENGINE_HEADER = (
+    "engine", "outcome", "version, arithmetic", "against", "logits differ by",
+    "probabilities by", "same top-1", "remark",
+)  # fmt: skip
+
+
+def engine_table(engines: Sequence[EngineVerdict]) -> RenderableType:
+    """What each engine makes of an artefact."""
+    table = Table(*ENGINE_HEADER, title="engines", title_justify="left")
+    colours = {"passed": "bold green", "FAILED": "bold red", "not run": "yellow"}
+    for name, outcome, *rest in engine_rows(engines):
+        table.add_row(name, Text(outcome, colours[outcome]), *rest)
+    return table
 
 
 def inspection_table(found: Inspection) -> RenderableType:

@@ -77,7 +77,9 @@ def card(
         name=name,
         labels=", ".join(spec.labels),
         version=version,
-        often="" if accuracy is None else f"On its own data, {1 - accuracy:.0%} of its labels are wrong.",
+        often=""
+        if accuracy is None
+        else f"On its own data, {1 - accuracy:.0%} of its labels are wrong.",
         architecture=spec.architecture or "another",
         temperature=spec.temperature,
         files="\n".join(f"- `{file}`: {what}" for file, what in files),

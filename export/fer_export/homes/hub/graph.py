@@ -52,9 +52,7 @@ def convert(model: Path, spec: ModelSpec, target: Path) -> None:
     graph.node.extend(_needed(body, OUTPUT))
     graph.initializer.extend(before.constants)
     graph.input.append(
-        helper.make_tensor_value_info(
-            INPUT, TensorProto.FLOAT, ["batch", 3, "height", "width"]
-        )
+        helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, "height", "width"])
     )
     graph.output.append(
         helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, ["batch", len(spec.labels)])
@@ -102,9 +100,7 @@ def _fed(nodes: Nodes, spec: InputSpec) -> str:
 def _normalised(nodes: Nodes, levels: str, spec: InputSpec) -> str:
     """As `fer_runtime.session.feed`."""
     low, high = spec.value_range
-    mean, std = (
-        nodes.constant(np.reshape(values, (-1, 1, 1))) for values in (spec.mean, spec.std)
-    )
+    mean, std = (nodes.constant(np.reshape(values, (-1, 1, 1))) for values in (spec.mean, spec.std))
     scaled = nodes("Sub", nodes("Div", levels, nodes.constant(255)), mean)
     span = nodes("Mul", nodes("Div", scaled, std), nodes.constant(high - low))
     return nodes("Add", span, nodes.constant(low))

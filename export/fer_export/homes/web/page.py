@@ -95,7 +95,9 @@ def worker_script(loader: str) -> str:
     lets it import nothing.
     """
     texts = [(FOLDER / "scripts" / f"{name}.mjs").read_text(encoding="utf-8") for name in MODULES]
-    joined = re.sub(r'^import \{[^}]*\} from "\./\w+\.mjs";\n', "", "\n".join(texts), flags=re.MULTILINE)
+    joined = re.sub(
+        r'^import \{[^}]*\} from "\./\w+\.mjs";\n', "", "\n".join(texts), flags=re.MULTILINE
+    )
     return f"{_as_object(loader)}\n" + re.sub(r"^export ", "", joined, flags=re.MULTILINE)
 
 
