@@ -28,6 +28,7 @@ COMMANDS = {
     "figures": "Write the figures of README and docs from the stored results.",
     "fuzz": "Coverage-guided fuzzing of the decoder.",
     "gallery": "The gallery of 5,000 faces in Chromium.",
+    "hub": "A hub folder in transformers.js against the runtime.",
     "hostile": "Malicious files, and how fer-infer handles them.",
     "int8-rate": "Two ONNX files of one model on one core.",
     "latency": "What Classifier.predict costs over onnxruntime itself.",

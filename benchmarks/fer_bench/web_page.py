@@ -119,8 +119,10 @@ def camera(
         size = browser.value("[view.width, view.height]")
         label = browser.value("faceList.querySelector('strong')?.textContent")
     rates = [float(text.split()[0]) for text in shown]
-    print(f"camera of {size[0]} x {size[1]}: {statistics.median(rates):.0f} pictures a second "
-          f"(median of {len(rates)} seconds; {min(rates):.0f} to {max(rates):.0f}), {label}")  # fmt: skip
+    print(
+        f"camera of {size[0]} x {size[1]}: {statistics.median(rates):.0f} pictures a second "
+        f"(median of {len(rates)} seconds; {min(rates):.0f} to {max(rates):.0f}), {label}"
+    )
     _end({f"at least {RATE:.0f} a second": statistics.median(rates) >= RATE})
 
 

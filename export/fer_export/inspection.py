@@ -10,6 +10,7 @@ from typing import Any
 
 from fer_export.formats.table import FORMATS
 from fer_runtime.errors import ModelFileError, ModelSpecError
+from fer_runtime.hashing import file_sha256
 from fer_runtime.spec import EXTRA_FILE, ModelSpec
 from fer_train import archives
 
@@ -35,12 +36,18 @@ class Inspection:
     spec: ModelSpec | None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the file, as `sha256sum` and model-signing have it."""
+        return file_sha256(self.path)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "path": str(self.path),
             "kind": self.kind,
             "size_bytes": self.size_bytes,
+            "sha256": self.sha256,
             **self.facts,
             "spec": self.spec.to_dict() if self.spec else None,
         }

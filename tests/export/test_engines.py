@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ def test_a_changed_weight_is_caught(name: str, changed: Path, expected: Expected
     assert "logits differ by up to" in verdict.remark
 
 
-def fake(**changes: object) -> Engine:
+def fake(**changes: Any) -> Engine:
     """An engine that computes what onnxruntime does, with changes to what it reports."""
 
     def run(path: Path, spec: ModelSpec, batches: Sequence[Pixels]) -> Ran:
@@ -123,7 +124,9 @@ def test_what_is_not_installed_fails_only_where_it_was_named(
 ) -> None:
     absent = fake(missing="not installed: pip install it")
     named = verdict_of(absent, exported.onnx, expected, monkeypatch)
-    assert not named and named.outcome == "FAILED" and named.remark == "not installed: pip install it"
+    assert (
+        not named and named.outcome == "FAILED" and named.remark == "not installed: pip install it"
+    )
     listed = verdict_of(absent, exported.onnx, expected, monkeypatch, required=False)
     assert listed and listed.outcome == "not run"
 
@@ -151,9 +154,7 @@ def test_files_of_other_engines_are_looked_for_beside(
     assert found and found.file == tmp_path / "best.torchscript"
 
 
-def test_weights_of_another_checkpoint_are_caught(
-    exported: Artefacts, expected: Expected
-) -> None:
+def test_weights_of_another_checkpoint_are_caught(exported: Artefacts, expected: Expected) -> None:
     other = replace(expected, weights_sha256="0" * 64)
     (verdict,) = verify_engines(["onnxruntime"], exported.onnx, other, required=True)
     assert not verdict and "has other weights than the checkpoint" in verdict.remark

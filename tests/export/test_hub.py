@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,10 +24,10 @@ from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.images import fitting
 from fer_runtime.session import Session, softmax
-from fer_runtime.spec import InputSpec
+from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 
-GREY = {"mean": (0.5,), "std": (0.25,), "channels": 1}
-SPECS = [
+GREY: dict[str, Any] = {"mean": (0.5,), "std": (0.25,), "channels": 1}
+SPECS: list[dict[str, Any]] = [
     *({"interpolation": each} for each in ("nearest", "bilinear", "bicubic", "lanczos")),
     {"resize_mode": "crop"},
     {"resize_mode": "pad"},
@@ -66,7 +67,7 @@ def preprocessing(spec: InputSpec) -> onnxruntime.InferenceSession:
 
 
 @pytest.mark.parametrize("changes", SPECS, ids=str)
-def test_the_graph_resizes_as_images_does(changes: dict[str, object]) -> None:
+def test_the_graph_resizes_as_images_does(changes: dict[str, Any]) -> None:
     spec = InputSpec(**{"height": 48, "width": 48, **GREY, **changes})
     session = preprocessing(spec)
     for seed, size in enumerate(SIZES):
@@ -139,9 +140,10 @@ def test_the_bill_of_materials_is_valid_cyclonedx(written: Path) -> None:
     found = json.loads(text)
     files = {each["name"]: each["hashes"][0]["content"] for each in
              found["metadata"]["component"]["components"]}  # fmt: skip
-    assert files["onnx/model.onnx"] == hashlib.sha256(
-        (written / "onnx" / "model.onnx").read_bytes()
-    ).hexdigest()
+    assert (
+        files["onnx/model.onnx"]
+        == hashlib.sha256((written / "onnx" / "model.onnx").read_bytes()).hexdigest()
+    )
     metrics = found["metadata"]["component"]["modelCard"]["quantitativeAnalysis"]
     assert any(each["type"] == "accuracy" for each in metrics["performanceMetrics"])
 
@@ -167,7 +169,7 @@ def test_weights_are_the_checkpoints(exported: Artefacts, tmp_path: Path) -> Non
     assert not (tmp_path / "b").exists()
 
 
-def float_model(path: Path, batch: int | str = "n", layout: str = "NCHW") -> Path:
+def float_model(path: Path, batch: int | str = "n", layout: Any = "NCHW") -> Path:
     """A made model of somebody else: float32 RGB in, one output without a name of ours."""
     shape = [batch, 3, 8, 8] if layout == "NCHW" else [batch, 8, 8, 3]
     axes = [2, 3] if layout == "NCHW" else [1, 2]
@@ -180,8 +182,6 @@ def float_model(path: Path, batch: int | str = "n", layout: str = "NCHW") -> Pat
         [helper.make_tensor("axes", TensorProto.INT64, [2], axes)],
     )  # fmt: skip
     model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    from fer_runtime.spec import METADATA_KEY, ModelSpec
-
     spec = ModelSpec(
         labels=("a", "b", "c"), temperature=0.5,
         input=InputSpec(
@@ -195,9 +195,7 @@ def float_model(path: Path, batch: int | str = "n", layout: str = "NCHW") -> Pat
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_a_model_that_normalises_outside_is_normalised_inside(
-    layout: str, tmp_path: Path
-) -> None:
+def test_a_model_that_normalises_outside_is_normalised_inside(layout: str, tmp_path: Path) -> None:
     model = float_model(tmp_path / "other.onnx", layout=layout)
     target = tmp_path / "hub"
     folder.write(model, target)
@@ -226,7 +224,7 @@ def test_a_graph_that_computes_something_else_leaves_no_folder(
     monkeypatch.setattr(folder.inputs, "noise", lambda spec: iter(()))
     real = graph.convert
 
-    def tampered(model: Path, spec: object, target: Path) -> None:
+    def tampered(model: Path, spec: ModelSpec, target: Path) -> None:
         real(model, spec.replace(temperature=spec.temperature * 1.5), target)
 
     monkeypatch.setattr(graph, "convert", tampered)

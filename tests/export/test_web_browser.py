@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def pictures(folder: Path) -> dict[str, Path]:
     transparent = smooth.copy()
     transparent.putalpha(Image.fromarray(rng.integers(0, 256, (48, 48), np.uint8)))
     photo = Image.open(PHOTO)
-    made = {
+    made: dict[str, tuple[Image.Image, dict[str, Any]]] = {
         "grey.jpg": (smooth.convert("L"), {"quality": 90}),
         "grey.png": (smooth.convert("L"), {}),
         "colour.png": (smooth, {}),
@@ -115,7 +116,7 @@ def test_labels_are_those_of_the_runtime(browser: Browser, tmp_path: Path) -> No
 def test_faces_are_those_of_the_runtime(browser: Browser) -> None:
     (row,) = show(browser, PHOTO)
     (expected,) = Classifier.load(find_model("compact_cnn.int8")).predict_faces(PHOTO)
-    assert row["label"] == expected.label and row["face"] == "1"
+    assert row["label"] == expected.label and row["face"] == "1" and expected.face is not None
     box = [float(row[side]) for side in ("left", "top", "right", "bottom")]
     assert np.abs(np.array(box) - expected.face.box).max() < 1
     assert "1: happy" in browser.value("results.textContent")
@@ -137,7 +138,7 @@ def test_bad_files_are_errors_and_lose_nothing(browser: Browser, tmp_path: Path)
 def test_the_camera_and_every_control_by_keyboard(browser: Browser) -> None:
     show(browser, PHOTO)
     browser.value("const first = document.querySelector('h1'); first.tabIndex = -1; first.focus()")
-    reached = []
+    reached: list[str] = []
     while "SUMMARY" not in reached and len(reached) < 20:
         browser.press("Tab")
         focused = browser.value("document.activeElement.id || document.activeElement.tagName")

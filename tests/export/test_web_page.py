@@ -45,7 +45,8 @@ def test_it_says_what_a_prediction_is_not_and_carries_the_licences(html: str) ->
 
 
 def test_its_data_is_the_spec(html: str) -> None:
-    data = json.loads(re.search(r'id="data">(.*?)</script>', html)[1])
+    (text,) = re.findall(r'id="data">(.*?)</script>', html)
+    data = json.loads(text)
     spec = Session.open(INT8).spec
     assert data["labels"] == list(spec.labels)
     assert data["spec"] == spec.replace(parity=None).to_dict()
@@ -61,7 +62,8 @@ def test_its_scripts_are_javascript(html: str, tmp_path: Path) -> None:
     for script in scripts:
         file = tmp_path / "script.js"
         file.write_text(script, encoding="utf-8")
-        done = subprocess.run(["node", "--check", str(file)], capture_output=True, text=True)
+        command = ["node", "--check", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +20,12 @@ from fer_runtime.spec import InputSpec
 from tests.export.page_scripts import calls, needs_node, picture, to_array
 
 pytestmark = needs_node
-GREY = {"mean": (0.5,), "std": (0.25,), "channels": 1}
-RGB = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "channels": 3}
+GREY: dict[str, Any] = {"mean": (0.5,), "std": (0.25,), "channels": 1}
+RGB: dict[str, Any] = {"mean": (0.5,) * 3, "std": (0.25,) * 3, "channels": 3}
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
 
 
-def spec(height: int = 48, width: int = 48, **changes: object) -> InputSpec:
+def spec(height: int = 48, width: int = 48, **changes: Any) -> InputSpec:
     return InputSpec(**{"height": height, "width": width, **GREY, **changes})
 
 

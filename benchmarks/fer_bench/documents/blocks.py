@@ -236,6 +236,11 @@ def clusters(found: Results) -> list[str]:
     return found.printed("clusters.txt")
 
 
+def homes(found: Results) -> list[str]:
+    """What benchmarks/homes.sh printed."""
+    return found.printed("homes.txt")
+
+
 BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
     "results": results,
     "end_to_end": end_to_end,
@@ -245,4 +250,5 @@ BLOCKS: Mapping[str, Callable[[Results], list[str]]] = {
     "peers": peers,
     "serving": serving,
     "clusters": clusters,
+    "homes": homes,
 }

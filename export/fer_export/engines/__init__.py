@@ -1,1 +1,1 @@
-"""The engines that may run an artefact, each compared with PyTorch by `fer-export verify --engine`."""
+"""The engines that may run an artefact, each compared with PyTorch (`verify --engine`)."""

@@ -154,8 +154,11 @@ def engine_table(engines: Sequence[EngineVerdict]) -> RenderableType:
 def inspection_table(found: Inspection) -> RenderableType:
     """Facts and spec of a file, one line each."""
     table = Table(show_header=False, title=str(found.path), title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     table.add_row("kind", found.kind)
     table.add_row("size", f"{found.size_bytes:,} bytes")
+    table.add_row("sha256", found.sha256)
     for name, value in found.facts.items():
         table.add_row(name, plain(value))
     if found.spec is None:

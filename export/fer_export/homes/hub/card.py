@@ -38,7 +38,7 @@ classify = pipeline("image-classification", model=model, image_processor=process
 print(classify("face.png"))
 ```
 
-Pictures of any size are taken as they are: grey, resize and normalisation are inside the graph, with
+Pictures of any size are taken as they are: grey, resize and normalisation are in the graph, with
 the pixels of fer-runtime. Pass pictures of different sizes one by one. Faces are not looked for.
 `config.json` says `resnet` because loaders choose a class by it; the graph is `{architecture}`.
 
@@ -46,7 +46,7 @@ the pixels of fer-runtime. Pass pictures of different sizes one by one. Faces ar
 
 {files}
 
-`pixel_values` (float32, RGB from 0 to 1, any height and width) become `logits`, which the calibrated
+`pixel_values` (float32, RGB from 0 to 1, any size) become `logits`, which the calibrated
 temperature ({temperature:.4g}) divides already: a plain softmax gives the model's probabilities.
 `sha256sum -c SHA256SUMS` checks the files, `bom.cdx.json` lists what they were made from.
 
@@ -86,8 +86,8 @@ def card(
         figures=table if rows else "The spec has none.",
         dataset=provenance.dataset or "unknown",
         parity=(
-            f"passed on {verdict.get('images'):,} inputs, smallest tolerance that would have passed "
-            f"{verdict.get('smallest_tolerance'):.1e}"
+            f"passed on {verdict.get('images'):,} inputs, smallest tolerance that would have "
+            f"passed {verdict.get('smallest_tolerance'):.1e}"
             if verdict.get("passed")
             else "the file has no verdict"
         ),

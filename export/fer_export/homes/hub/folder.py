@@ -122,8 +122,8 @@ def _compare(source: Path, converted: Path) -> None:
         difference = float(np.abs(softmax(logits) - expected).max())
         if not difference <= TOLERANCE:
             raise ParityError(
-                f"{source}: with its preprocessing inside, probabilities differ by {difference:.2g} "
-                f"on {batch.names[0]}; {TOLERANCE:g} is allowed."
+                f"{source}: with its preprocessing inside, probabilities differ by "
+                f"{difference:.2g} on {batch.names[0]}; {TOLERANCE:g} is allowed."
             )
 
 

@@ -32,7 +32,7 @@ class Nodes:
         self.nodes.append(helper.make_node(kind, inputs, [name], name=name, **attributes))
         return name
 
-    def constant(self, value: float | npt.NDArray[Any], kind: Any = np.float32) -> str:
+    def constant(self, value: npt.ArrayLike, kind: Any = np.float32) -> str:
         """Add a constant; returns its name."""
         name = f"{PREFIX}constant_{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, kind), name))

@@ -32,7 +32,7 @@ def config(spec: ModelSpec, version: str) -> dict[str, Any]:
 
 
 def preprocessor() -> dict[str, Any]:
-    """The content of preprocessor_config.json: pixels from 0 to 1; the graph does everything else."""
+    """The content of preprocessor_config.json: pixels from 0 to 1; the graph does the rest."""
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_convert_rgb": True,
