@@ -45,6 +45,8 @@ EXTRAS = {
     "fer_runtime/serve/measures.py": {"prometheus_client"},
     "fer_runtime/serve/multipart.py": {"python_multipart"},
     "fer_runtime/serve/running.py": {"uvicorn"},
+    "export/fer_export/engines/opencv.py": {"cv2"},
+    "export/fer_export/engines/openvino.py": {"openvino"},
     "export/fer_export/preprocessing/presets.py": {"timm", "torchvision"},
     "benchmarks/fer_bench/serving_runs/bare_server.py": {"httptools"},
     "benchmarks/fer_bench/serving_runs/lit_server.py": {"litserve", "fastapi"},
@@ -163,7 +165,11 @@ def test_wheel_contains_exactly_the_four_packages(tmp_path: Path) -> None:
         entries = archive.read(next(n for n in names if n.endswith("entry_points.txt"))).decode()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == set(PACKAGES)
-    assert licences == {"LICENSE", "fer_runtime/models/LICENSE-yunet.txt"}
+    assert licences == {
+        "LICENSE",
+        "fer_runtime/models/LICENSE-yunet.txt",
+        "export/fer_export/homes/web/runtime/LICENSE",
+    }
     detector = {"face_detection_yunet_2026may.onnx", "LICENSE-yunet.txt", "FACE_DETECTOR.md"}
     assert {f"fer_runtime/models/{name}" for name in detector} <= names
     tracked = _tracked(source)

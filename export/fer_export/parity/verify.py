@@ -63,12 +63,7 @@ def verify(
         )
     loaded = load(checkpoint, description, say=say)
     spec = read_spec(artefact)
-    failures = _spec_failures(loaded.spec, spec)
-    recorded = (spec.parity or {}).get("artefact_sha256")
-    if recorded is None:
-        failures.append("the artefact carries no verdict of parity")
-    elif recorded != chosen.sha256(artefact):
-        failures.append("the verdict inside the artefact is about another file")
+    failures = _spec_failures(loaded.spec, spec) + _verdict_failures(spec, chosen.sha256(artefact))
     precision = precision_of(artefact, chosen.precisions)
     deployable = loaded.deployable()
     blank = np.zeros((2, *loaded.spec.input.shape), np.uint8)
@@ -89,6 +84,16 @@ def verify(
         verification.pictures,
         verdicts,
     )
+
+
+def _verdict_failures(spec: ModelSpec, sha256: str) -> list[str]:
+    """Whether an artefact of that hash contains a verdict, and about itself."""
+    recorded = (spec.parity or {}).get("artefact_sha256")
+    if recorded is None:
+        return ["the artefact carries no verdict of parity"]
+    if recorded != sha256:
+        return ["the verdict inside the artefact is about another file"]
+    return []
 
 
 def _spec_failures(expected: ModelSpec, actual: ModelSpec) -> list[str]:

@@ -94,7 +94,7 @@ def _file(name: str, sha256: str) -> dict[str, Any]:
 
 
 def _dataset(name: str, sha256: str | None) -> dict[str, Any]:
-    """A data set; its hash is over names and contents of its images, which is no file's."""
+    """A data set; its hash is over the names and contents of its images."""
     found: dict[str, Any] = {
         "type": "data", "bom-ref": "dataset", "name": name, "data": [{"type": "dataset"}],
     }  # fmt: skip
