@@ -53,7 +53,7 @@ def pictures(data: Path, target: Path, count: int) -> list[Path]:
     """`count` files, evenly spread over the data, of each of the `KINDS` in turn."""
     from PIL import Image
 
-    sources = [Path(item.name) for item in Files([data])]
+    sources = [Path(item.name).resolve() for item in Files([data])]
     if len(sources) < count:
         raise DataError(f"{data} has {len(sources)} images; {count} are required.")
     rng = np.random.default_rng(0)

@@ -139,7 +139,7 @@ def test_an_engine_that_raises_is_a_failure(
 
     engine = Engine("made up", (".onnx",), run, lambda: "")
     verdict = verdict_of(engine, exported.onnx, expected, monkeypatch, required=False)
-    assert not verdict and verdict.remark == "RuntimeError: no such operator"
+    assert not verdict and verdict.remark == "cannot run it: RuntimeError: no such operator"
 
 
 def test_files_of_other_engines_are_looked_for_beside(

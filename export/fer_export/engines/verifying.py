@@ -151,7 +151,7 @@ def _verdict(name: str, engine: Engine, file: Path, expected: Expected) -> Engin
             reference, title = _of_onnxruntime(file, expected), "onnxruntime, int8"
     except Exception as error:  # engines raise whatever they like at a graph
         said = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
-        return EngineVerdict(name, engine.title, file, reason=_one_line(said))
+        return EngineVerdict(name, engine.title, file, reason=f"cannot run it: {_one_line(said)}")
     limits: dict[str, Any] = {
         "tolerance": precision.tolerance, "min_agreement": precision.min_agreement,
     }  # fmt: skip

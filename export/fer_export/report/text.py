@@ -144,11 +144,16 @@ ENGINE_HEADER = (
 
 def engine_table(engines: Sequence[EngineVerdict]) -> RenderableType:
     """What each engine makes of an artefact."""
-    table = Table(*ENGINE_HEADER, title="engines", title_justify="left")
+    table = Table(title="engines", title_justify="left")
+    for title in ENGINE_HEADER[:-1]:
+        table.add_column(title, no_wrap=title == ENGINE_HEADER[0])
     colours = {"passed": "bold green", "FAILED": "bold red", "not run": "yellow"}
-    for name, outcome, *rest in engine_rows(engines):
-        table.add_row(name, Text(outcome, colours[outcome]), *rest)
-    return table
+    remarks = []
+    for name, outcome, *figures, remark in engine_rows(engines):
+        table.add_row(name, Text(outcome, colours[outcome]), *figures)
+        if remark:
+            remarks.append(Text(f"  {name}: {remark}"))
+    return Group(table, *remarks)
 
 
 def inspection_table(found: Inspection) -> RenderableType:
