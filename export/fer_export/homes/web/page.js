@@ -40,6 +40,7 @@ async function openModel() {
   await new Promise((resolve) => { addEventListener("DOMContentLoaded", resolve); });
   await ask("open", {
     wasm: textOf("wasm"), model: textOf("model"), faces: textOf("detector"), spec,
+    pixels: options.maxPixels,
   });
 }
 
@@ -129,9 +130,13 @@ async function showAll(chosen) {
 // The camera.
 
 async function startCamera() {
+  camera.disabled = true;
   try {
+    if (!navigator.mediaDevices) throw new Error("the browser allows it on https and files only");
     stream = await navigator.mediaDevices.getUserMedia({
-      video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 } },
+      video: {
+        width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 60 }, facingMode: "user",
+      },
     });
   } catch (error) {
     const reasons = {
@@ -140,6 +145,9 @@ async function startCamera() {
     };
     status.textContent = `The camera cannot be used: ${reasons[error.name] ?? error.message}.`;
     return;
+  } finally {
+    camera.disabled = false;
+    camera.focus();
   }
   stream.getVideoTracks()[0].addEventListener("ended", () => stopCamera());
   video.srcObject = stream;
@@ -253,9 +261,14 @@ clear.addEventListener("click", () => {
 // The start.
 
 startWorker();
-openModel().then(() => {
+const opened = openModel();
+let shownAll = opened;
+onPictures(files, drop, (chosen) => {
+  if (chosen.length) shownAll = shownAll.then(() => showAll(chosen));
+  return shownAll;
+});
+opened.then(() => {
   for (const control of [files, camera]) control.disabled = false;
-  onPictures(files, drop, showAll);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
   status.textContent = "Ready.";
 }, (error) => {

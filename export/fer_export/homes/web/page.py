@@ -18,6 +18,7 @@ from fer_runtime.errors import DataError
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
 from fer_runtime.faces.options import FaceOptions
 from fer_runtime.hashing import file_sha256
+from fer_runtime.images import MAX_PIXELS
 from fer_runtime.session import Session
 from fer_runtime.spec import ModelSpec
 
@@ -129,6 +130,7 @@ def _data(spec: ModelSpec) -> dict[str, object]:
         "labels": spec.labels,
         "spec": spec.replace(parity=None).to_dict(),
         "options": {
+            "maxPixels": MAX_PIXELS,
             "picture": picture,
             "camera": {**picture, "detectSize": CAMERA_SIZE, "minFace": CAMERA_FACE},
             "columns": {

@@ -5,10 +5,10 @@
 import { Classifier, FaceDetector, classifyCrops, classifyFaces } from "./classifier.mjs";
 import { fit, toChannels } from "./fitting.mjs";
 
-const MAX_PIXELS = 100_000_000;
 const canvases = new Map();
 let classifier;
 let detector;
+let maxPixels;
 
 /** Base64 of gzip -> bytes. */
 async function unpacked(text) {
@@ -19,7 +19,8 @@ async function unpacked(text) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-async function open({ wasm, model, faces, spec }) {
+async function open({ wasm, model, faces, spec, pixels }) {
+  maxPixels = pixels;
   const [binary, ...models] = await Promise.all([wasm, model, faces].map(unpacked));
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmBinary = binary;
@@ -87,8 +88,8 @@ async function decoded(file) {
   } catch {
     throw new Error("not an image that this browser can decode");
   }
-  if (bitmap.width * bitmap.height > MAX_PIXELS) {
-    throw new Error(`image is over the limit of ${MAX_PIXELS.toLocaleString("en")} pixels`);
+  if (bitmap.width * bitmap.height > maxPixels) {
+    throw new Error(`image is over the limit of ${maxPixels.toLocaleString("en")} pixels`);
   }
   return bitmap;
 }
