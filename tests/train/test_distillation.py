@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -12,7 +14,8 @@ from torch.nn import functional
 from fer_bench import artefacts
 from fer_runtime.errors import DataError, ModelFileError
 from fer_runtime.spec import InputSpec, ModelSpec
-from fer_train import checkpoint, models
+from fer_train import checkpoint, models, stored_logits
+from fer_train.augment import Mixed
 from fer_train.fit import FitResult, RunOptions, fit
 from fer_train.module import FerModule
 from fer_train.recipe import Recipe
@@ -84,6 +87,66 @@ def test_student_that_follows_alone_ends_nearer_to_its_teacher(
     assert distances[1.0] < 0.7 * distances[0.0]
 
 
+def test_stored_logits_are_followed_by_image_view_and_mixture(grey: InputSpec) -> None:
+    module = FerModule(deployable(grey, 0), Recipe(distillation_temperature=2.0), [10] * 7)
+    stored = torch.randn(4, 2, 7)
+    expected = functional.softmax(stored / 2, 2).mean(1)
+    partners = torch.tensor([1, 2, 3, 0])
+    assert torch.allclose(module._softened(stored, Mixed(stored)), expected)
+    mixed = module._softened(stored, Mixed(stored, 0.75, partners))
+    assert torch.allclose(mixed, 0.75 * expected + 0.25 * expected[partners])
+    found = module._taught(torch.randn(4, 1, 48, 48), 0, [expected])
+    assert torch.allclose(found, expected)
+
+
+def write_logits(path: Path, dataset: Path) -> Path:
+    """Logits that say, for each training image, the class after its own."""
+    names = [str(file.relative_to(dataset)) for file in sorted((dataset / "train").rglob("*.jpg"))]
+    labels = sorted({Path(name).parent.name for name in names})
+    wanted = np.zeros((len(names), len(labels)), np.float32)
+    for row, name in zip(wanted, names, strict=True):
+        row[(labels.index(Path(name).parent.name) + 1) % len(labels)] = 9
+    np.savez(path, names=np.array(names[::-1]), logits=wanted[::-1])
+    return path
+
+
+def test_a_student_learns_what_stored_logits_say(dataset: Path, tmp_path: Path) -> None:
+    hits = {}
+    for weight in (0.0, 1.0):
+        recipe = Recipe(
+            architecture="simple_cnn", width=8, epochs=12, batch_size=20, lr=0.01, optimizer="adam",
+            distillation=weight, teacher_logits=str(write_logits(tmp_path / "t.npz", dataset)),
+        )  # fmt: skip
+        result = fit(dataset, tmp_path / str(weight), recipe, RunOptions(show=False))
+        assert result is not None
+        hits[weight] = result.history[-1]["train_accuracy"]
+    # The logits name another class than the labels do.
+    assert hits[1.0] < 0.1 and hits[0.0] > 0.4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read as stored logits"),
+        ({"logits": np.zeros((2, 7))}, "names and logits is required"),
+        ({"names": np.array(["a/1.jpg"]), "logits": np.zeros((2, 7))}, "for 1 names"),
+        ({"names": np.array(["a/1.jpg"]), "logits": np.full((1, 7), np.nan)}, "finite numbers"),
+        ({"names": np.array(["a/1.jpg"]), "logits": np.zeros((1, 3))}, "of 3 classes"),
+        ({"names": np.array(["a/1.jpg"]), "logits": np.zeros((1, 7))}, "no logits of 1 of 2"),
+    ],
+)
+def test_bad_files_of_logits_are_named(
+    content: dict[str, Any] | None, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "logits.npz"
+    if content is None:
+        path.write_text("not an archive")
+    else:
+        np.savez(path, **content)
+    with pytest.raises(DataError, match=message):
+        stored_logits.read(path, ["train/a/1.jpg", "train/b/2.jpg"], 7)
+
+
 def test_teacher_epochs_bring_the_same_batches_and_ask_no_more(
     teacher: FitResult, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,9 +158,11 @@ def test_teacher_epochs_bring_the_same_batches_and_ask_no_more(
         seen.append(wanted)
         return train(module, logits, wanted)
 
-    def answered(module: FerModule, inputs: torch.Tensor, index: int) -> torch.Tensor:
+    def answered(
+        module: FerModule, inputs: torch.Tensor, index: int, stored: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
         asked.append(inputs.clone())
-        return taught(module, inputs, index)
+        return taught(module, inputs, index, stored)
 
     monkeypatch.setattr(FerModule, "_distillation_loss", recorded)
     monkeypatch.setattr(FerModule, "_taught", answered)

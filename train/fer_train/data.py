@@ -34,7 +34,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Split(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class Split(Dataset[tuple[torch.Tensor, ...]]):
     """One split in memory.
 
     `images` (N, C, H, W) uint8, `targets` (N,) int64 indices into `labels`, `names` one per image.
@@ -64,17 +64,36 @@ class Split(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return Split(name, self.images[indices], self.targets[indices], self.labels, kept)
 
 
+@dataclass(frozen=True)
+class Taught(Dataset[tuple[torch.Tensor, ...]]):
+    """A split whose batches have a third part: (B, V, K) logits that a teacher gave the images."""
+
+    split: Split
+    logits: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, indices: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return *self.split[indices], self.logits[indices]
+
+
 def train_loader(
-    split: Split, batch_size: int, seed: int, sampler: str = "shuffle", share: Share = WHOLE
-) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of ((B, C, H, W) uint8, (B,) int64), in a new order each epoch."""
+    split: Split, batch_size: int, seed: int, sampler: str = "shuffle", share: Share = WHOLE,
+    logits: torch.Tensor | None = None,
+) -> DataLoader[tuple[torch.Tensor, ...]]:  # fmt: skip
+    """Batches of ((B, C, H, W) uint8, (B,) int64), in a new order each epoch.
+
+    With `logits` (N, V, K), those of the batch come third.
+    """
     batches = EpochBatches(split.targets, batch_size, seed, sampler, share)
-    return DataLoader(split, sampler=batches, batch_size=None)
+    taught: Dataset[tuple[torch.Tensor, ...]] = split if logits is None else Taught(split, logits)
+    return DataLoader(taught, sampler=batches, batch_size=None)
 
 
 def evaluation_loader(
     split: Split, batch_size: int = 256, share: Share = WHOLE
-) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
+) -> DataLoader[tuple[torch.Tensor, ...]]:
     """Batches of ((B, C, H, W) uint8, (B,) int64) in the order of the files, the last one short."""
     batches = torch.arange(len(split))[share.rank :: share.world].split(batch_size)
     return DataLoader(split, sampler=batches, batch_size=None)

@@ -28,6 +28,7 @@ from fer_train import (
     plots,
     resuming,
     splits,
+    stored_logits,
 )
 from fer_train.batches import Share
 from fer_train.calibration import fit_temperature
@@ -151,6 +152,9 @@ def run(
     spec = _spec(prepared, recipe, resumed)
     recorder = Recorder(spec, output, recipe.monitor)
     module = assemble.module(recipe, spec, prepared.data.train, resumed)
+    train, stored = prepared.data.train, None
+    if recipe.teacher_logits:
+        stored = stored_logits.read(Path(recipe.teacher_logits), train.names, len(train.labels))
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -159,7 +163,7 @@ def run(
     share = Share(trainer.global_rank, trainer.world_size)
     loaders = (
         data.train_loader(
-            prepared.data.train, recipe.batch_size, recipe.seed, recipe.sampler, share
+            train, recipe.batch_size, recipe.seed, recipe.sampler, share, logits=stored
         ),
         data.evaluation_loader(prepared.data.validation, share=share),
     )

@@ -15,6 +15,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from fer_runtime import metrics
+from fer_train.augment import Mixed
 from fer_train.losses.table import loss_of
 from fer_train.models import Deployable
 from fer_train.optimizers import OPTIMIZERS, parameter_groups
@@ -75,9 +76,12 @@ class FerModule(pl.LightningModule):
         period = self.recipe.teacher_epochs if self.teachers else 0
         return self.current_epoch % period if period else self.current_epoch
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
-        """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats."""
-        images, targets = batch
+    def training_step(self, batch: tuple[torch.Tensor, ...], index: int) -> torch.Tensor:
+        """((N, C, H, W) uint8, (N,) int64) -> scalar loss in nats.
+
+        A third part of the batch, (N, V, K), is stored logits, which are followed as a teacher is.
+        """
+        images, targets, *stored = batch
         generator = torch.Generator()
         drawn_step = self.drawn_epoch * int(self.trainer.num_training_batches) + index
         generator.manual_seed(self._step_seed(1, drawn_step))
@@ -89,10 +93,11 @@ class FerModule(pl.LightningModule):
         if mixed.share < 1:
             others = self._loss(logits, targets[mixed.partners])
             loss = mixed.share * loss + (1 - mixed.share) * others
-        if self.teachers:
+        if self.teachers or stored:
             weight = self.recipe.distillation
+            softened = [self._softened(each, mixed) for each in stored]
             loss = (1 - weight) * loss + weight * self._distillation_loss(
-                logits, self._taught(inputs, index)
+                logits, self._taught(inputs, index, softened)
             )
         self.train_loss.update(loss.detach())
         self.train_hits.update((logits.detach().argmax(1) == targets).float())
@@ -172,8 +177,20 @@ class FerModule(pl.LightningModule):
     def _loss(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return self.loss(logits.float(), targets, weight=self.class_weights)
 
-    def _taught(self, inputs: torch.Tensor, index: int) -> torch.Tensor:
+    def _softened(self, stored: torch.Tensor, mixed: Mixed) -> torch.Tensor:
+        """(N, V, K) logits -> (N, K) their softened mean over views, mixed as the images are."""
+        temperature = self.recipe.distillation_temperature
+        softened = functional.softmax(stored.float() / temperature, 2).mean(1)
+        if mixed.share < 1:
+            softened = mixed.share * softened + (1 - mixed.share) * softened[mixed.partners]
+        return softened
+
+    def _taught(
+        self, inputs: torch.Tensor, index: int, stored: Sequence[torch.Tensor] = ()
+    ) -> torch.Tensor:
         """(N, K) float32: the mean of the teachers' softened outputs for batch `index`.
+
+        `stored` are those of teachers that answered before.
 
         With `teacher_epochs` they are kept for the epochs in which this batch comes again, as
         Shen & Xing 2022, "A fast knowledge distillation framework for visual recognition", keep
@@ -187,8 +204,8 @@ class FerModule(pl.LightningModule):
             each = [
                 functional.softmax(t.net(inputs).float() / temperature, 1) for t in self.teachers
             ]
-            wanted = torch.stack(each).mean(0)
-        if self.recipe.teacher_epochs:
+            wanted = torch.stack([*each, *stored]).mean(0)
+        if self.recipe.teacher_epochs and self.teachers:
             self._answers[self.drawn_epoch, index] = wanted
         return wanted
 

@@ -171,6 +171,11 @@ class Recipe:
         "Distil: follow the outputs of this checkpoint too (a.pt,b.pt: their mean).",
         panel=LOSS,
     )
+    teacher_logits: str = option(
+        "",
+        "Distil: follow stored logits of each training image too (.npz with names and logits).",
+        panel=LOSS,
+    )
     distillation: float = option(
         0.7, "Weight of the teacher's outputs against the labels'.", panel=LOSS
     )
