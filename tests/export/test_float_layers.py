@@ -93,6 +93,7 @@ def test_a_layer_must_gain_clearly(
     assert found == expected
 
 
+@pytest.mark.slow
 def test_pixels_and_probabilities_stay_in_float(
     exported: Artefacts, int8_options: ExportOptions, tmp_path: Path
 ) -> None:

@@ -118,6 +118,7 @@ def test_help_lists_a_format_from_outside(tmp_path: Path) -> None:
     assert "--packing" in every and "--opset" in every and "--precision" not in every
 
 
+@pytest.mark.slow
 def test_a_format_from_outside_is_exported_verified_and_inspected(
     exported: Artefacts, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_int8_that_breaks_the_model_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_first_and_last_layer_stay_in_float_if_that_saves_the_accuracy(
     exported: Artefacts,
     int8_options: ExportOptions,

@@ -117,6 +117,7 @@ def fer_export(*arguments: object) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_report_is_written_where_parity_fails(exported: Artefacts, tmp_path: Path) -> None:
     target = tmp_path / "report.html"
     done = fer_export(

@@ -61,6 +61,7 @@ def assert_same_run(output: Path, alone: Path) -> None:
         torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_reach_what_one_reaches(dataset: Path, tmp_path: Path, alone: Path) -> None:
     process = start(dataset, tmp_path / "run", "--devices", "2")
     out, err = process.communicate(timeout=200)

@@ -88,6 +88,7 @@ def test_spec_in_best_describes_the_data(run: FitResult, dataset: Path) -> None:
     assert spec.parity is None
 
 
+@pytest.mark.slow
 def test_model_learns(dataset: Path, tmp_path: Path) -> None:
     """Without augmentation it fits 140 faces far above the chance of one in seven."""
     result = fit(dataset, tmp_path, recipe(epochs=40, optimizer="adam", lr=5e-3, augment="none"))

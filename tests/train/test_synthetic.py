@@ -86,6 +86,7 @@ def test_intensity_moves_the_units_of_the_expression_and_no_others() -> None:
     assert all(getattr(strong, n) == getattr(weak, n) for n in vars(weak) if n not in moved)
 
 
+@pytest.mark.slow
 def test_classes_are_learnable_but_not_trivially() -> None:
     """Ridge regression on raw pixels: well above chance (0.14), far from perfect."""
     pixels, targets = render(1050, seed=0)
