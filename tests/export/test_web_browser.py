@@ -64,6 +64,7 @@ def pictures(folder: Path) -> dict[str, Path]:
         "palette.png": (smooth.quantize(16), {}),
         "turned.jpg": (smooth.convert("L"), {"exif": exif}),
         "colour.bmp": (smooth, {}),
+        "still.gif": (smooth.quantize(64), {}),
         "lossless.webp": (smooth, {"lossless": True}),
         "transparent.png": (transparent, {}),
         "large.png": (photo, {}),
