@@ -28,8 +28,8 @@ COMMANDS = {
     "figures": "Write the figures of README and docs from the stored results.",
     "fuzz": "Coverage-guided fuzzing of the decoder.",
     "gallery": "The gallery of 5,000 faces in Chromium.",
-    "hub": "A hub folder in transformers.js against the runtime.",
     "hostile": "Malicious files, and how fer-infer handles them.",
+    "hub": "A hub folder in transformers.js against the runtime.",
     "int8-rate": "Two ONNX files of one model on one core.",
     "latency": "What Classifier.predict costs over onnxruntime itself.",
     "memory": "What many images cost in memory and time.",
@@ -49,8 +49,8 @@ COMMANDS = {
     "threads": "One classifier in many threads.",
     "training": "One epoch of fer-train against the usual PyTorch loop.",
     "tuned": "What --tune finds, against the defaults and a sweep.",
-    "web-page": "The page of fer-export web in Chromium.",
     "video": "Three moving faces in a video, followed.",
+    "web-page": "The page of fer-export web in Chromium.",
 }
 """Name -> what it measures; its module is `fer_bench.NAME`, with underscores, and has an `app`."""
 

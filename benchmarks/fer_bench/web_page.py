@@ -105,7 +105,7 @@ def camera(
     seconds: Annotated[float, typer.Option(min=2)] = 10,
 ) -> None:
     """Pictures a second from a made camera of 640 x 480, the finding of faces included."""
-    with _page(model) as file, _camera(photo) as options, Browser(options) as browser:
+    with _page(model) as file, filmed_camera(photo) as options, Browser(options) as browser:
         browser.open(file)
         browser.wait(READY)
         browser.value("camera.click()")
@@ -134,7 +134,7 @@ def screens(
 ) -> None:
     """Screenshots of a phone, a tablet and a laptop, light and dark, and of the camera."""
     output.mkdir(parents=True, exist_ok=True)
-    with _page(model) as file, _camera(photo) as options, Browser(options) as browser:
+    with _page(model) as file, filmed_camera(photo) as options, Browser(options) as browser:
         broken = file.with_name("not a picture.jpg")
         broken.write_text("text")
         browser.open(file)
@@ -166,7 +166,7 @@ def _page(model: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _camera(photo: Path) -> Iterator[list[str]]:
+def filmed_camera(photo: Path) -> Iterator[list[str]]:
     """Chromium's options for a camera that shows a photograph moving to and fro."""
     from PIL import Image
 

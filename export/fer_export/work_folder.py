@@ -1,7 +1,8 @@
-"""The temporary folder beside its target in which an artefact is made."""
+"""Files that appear under their name only when complete: a folder to make them in, a function."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,3 +33,19 @@ class WorkFolder:
         if isinstance(error, OSError):
             why = error.strerror or error
             raise DataError(f"{self.target} cannot be written: {why}") from None
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file, which is replaced if it exists; raises DataError that names it."""
+    try:
+        descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".fer-export-")
+        try:
+            with open(descriptor, "wb") as stream:
+                stream.write(content)
+            os.chmod(draft, 0o644)
+            os.replace(draft, target)
+        except BaseException:
+            os.unlink(draft)
+            raise
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror}") from None

@@ -256,3 +256,5 @@ def test_command(tmp_path: Path) -> None:
         app, ["hub", str(target), "--model", "compact_cnn.int8", "--overwrite"]
     )
     assert again.exit_code == 0 and not (target / "onnx" / "model.onnx").exists()
+    config = json.loads((target / "config.json").read_text())
+    assert config["transformers.js_config"] == {"dtype": "q8"}  # there is no other file to take

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from fer_export.cli import app
 from fer_export.homes.web import page, runtime
-from fer_export.precision.table import int8_beside
+from fer_export.precision.table import beside
 from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError
 from fer_runtime.session import Session
@@ -70,7 +70,7 @@ def test_its_scripts_are_javascript(html: str, tmp_path: Path) -> None:
 def test_onnxruntime_web_is_the_recorded_one() -> None:
     web = runtime.read()
     assert f"ONNX Runtime Web v{web.version}" in web.loader
-    assert gzip.decompress(web.wasm)[:4] == b"\0asm"
+    assert web.wasm[:4] == b"\0asm" and gzip.decompress(web.packed) == web.wasm
 
 
 @pytest.mark.parametrize("name", [runtime.LOADER, runtime.COMPRESSED, runtime.RECORD])
@@ -90,12 +90,12 @@ def test_a_changed_or_missing_file_is_an_error(
 
 def test_the_int8_file_beside_is_used_where_it_is_the_same_model(tmp_path: Path) -> None:
     fp32 = find_model("compact_cnn")
-    assert int8_beside(fp32) == INT8 and int8_beside(INT8) is None
+    assert beside(fp32, "int8") == INT8 and beside(INT8, "int8") is None
     copy = tmp_path / "best.onnx"
     shutil.copyfile(fp32, copy)
-    assert int8_beside(copy) is None
+    assert beside(copy, "int8") is None
     (tmp_path / "best.int8.onnx").write_bytes(b"not a model")
-    assert int8_beside(copy) is None
+    assert beside(copy, "int8") is None
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

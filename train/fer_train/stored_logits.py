@@ -28,7 +28,7 @@ def read(path: Path, names: Sequence[str], classes: int) -> torch.Tensor:
     try:
         with np.load(path) as stored:
             known, logits = stored["names"], np.asarray(stored["logits"], np.float32)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(
             f"{path} cannot be read as stored logits: {error}; an .npz with names and logits is "
             "required."

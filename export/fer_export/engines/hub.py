@@ -24,19 +24,13 @@ def run(path: Path, spec: ModelSpec, batches: Sequence[Pixels]) -> Ran:
     """
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     with tempfile.TemporaryDirectory(prefix="fer-export-") as folder:
         converted = Path(folder) / "model.onnx"
         graph.convert(path, spec, converted)
-        session = onnxruntime.InferenceSession(
-            str(converted), options, providers=["CPUExecutionProvider"]
-        )
+        run_batch = graph.runner(converted)
     outputs = []
     for batch in batches:
-        pixels = np.repeat(batch, 3 // spec.input.channels, axis=1)
-        values = pixels.astype(np.float32) / np.float32(255)
-        (logits,) = session.run([graph.OUTPUT], {graph.INPUT: values})
+        logits = run_batch(batch)
         scaled = logits * np.float32(spec.temperature)
         outputs.append({"logits": scaled, "probabilities": softmax(logits)})
     return Ran(outputs, onnxruntime.__version__)

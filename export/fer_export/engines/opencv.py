@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from fer_export.engines.arrays import Pixels, Ran, named_outputs
@@ -12,9 +13,7 @@ from fer_runtime.spec import ModelSpec
 
 def missing() -> str:
     """Why OpenCV cannot run here; "" where it can."""
-    try:
-        import cv2  # noqa: F401
-    except ImportError:
+    if find_spec("cv2") is None:
         return "OpenCV is not installed: pip install opencv-python-headless"
     return ""
 

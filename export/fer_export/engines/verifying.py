@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fer_export import parity
+from fer_export.engines import native
 from fer_export.engines.arrays import Outputs, Ran
 from fer_export.engines.table import ENGINES, Engine
 from fer_export.formats.table import format_of
@@ -18,7 +20,6 @@ from fer_export.inspection import read_spec
 from fer_export.parity.inputs import InputBatch
 from fer_export.precision.table import PRECISIONS, precision_of
 from fer_runtime.errors import FerError
-from fer_runtime.session import Session
 
 COMPARED = ("logits", "probabilities")
 AGREEMENT = 0.995
@@ -117,6 +118,12 @@ def verify_engines(
         required: whether an engine that cannot run is a failure.
         say: called with a short line as work proceeds.
     """
+    pixels = [batch.pixels for batch in expected.batches]
+
+    @cache
+    def in_onnxruntime(file: Path) -> Sequence[Outputs]:
+        return native.run(file, read_spec(file), pixels).outputs
+
     verdicts = []
     for name in names:
         engine = ENGINES[name]
@@ -128,7 +135,7 @@ def verify_engines(
             verdict = EngineVerdict(name, engine.title, reason=reason, required=required)
         else:
             say(f"running {file.name} in {engine.title}")
-            verdict = _verdict(name, engine, file, expected)
+            verdict = _verdict(name, engine, file, expected, in_onnxruntime)
         verdicts.append(verdict)
     return verdicts
 
@@ -141,14 +148,17 @@ def _file_for(engine: Engine, artefact: Path) -> Path:
     return artefact.with_name(stem + engine.endings[0])
 
 
-def _verdict(name: str, engine: Engine, file: Path, expected: Expected) -> EngineVerdict:
+def _verdict(
+    name: str, engine: Engine, file: Path, expected: Expected,
+    in_onnxruntime: Callable[[Path], Sequence[Outputs]],
+) -> EngineVerdict:  # fmt: skip
     try:
         spec = read_spec(file)
         precision = precision_of(file, format_of(file).precisions)
         ran = engine.run(file, spec, [batch.pixels for batch in expected.batches])
         reference, title = expected.reference, "PyTorch"
         if precision.name == "int8" and name != "onnxruntime":
-            reference, title = _of_onnxruntime(file, expected), "onnxruntime, int8"
+            reference, title = in_onnxruntime(file), "onnxruntime, int8"
     except Exception as error:  # engines raise whatever they like at a graph
         said = str(error) if isinstance(error, FerError) else f"{type(error).__name__}: {error}"
         return EngineVerdict(name, engine.title, file, reason=f"cannot run it: {_one_line(said)}")
@@ -180,11 +190,6 @@ def _compared(
 
 def _plain(outputs: Outputs) -> Outputs:
     return {name: np.asarray(outputs[name], np.float32) for name in COMPARED}
-
-
-def _of_onnxruntime(file: Path, expected: Expected) -> list[Outputs]:
-    session = Session.open(file, provider="cpu")
-    return [session.run(batch.pixels)._asdict() for batch in expected.batches]
 
 
 def _one_line(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import shutil
 import subprocess
@@ -32,7 +31,7 @@ def run(path: Path, spec: ModelSpec, batches: Sequence[Pixels]) -> Ran:
     with tempfile.TemporaryDirectory(prefix="fer-export-") as name:
         folder = Path(name)
         (folder / "model.onnx").write_bytes(models.optimised(path))
-        (folder / "wasm").write_bytes(gzip.decompress(web.wasm))
+        (folder / "wasm").write_bytes(web.wasm)
         (folder / "spec.json").write_text(spec.to_json(), encoding="utf-8")
         (folder / "pixels").write_bytes(b"".join(batch.tobytes() for batch in batches))
         sizes = [len(batch) for batch in batches]

@@ -53,11 +53,11 @@ def web(
     It opens by a double click, and contains the model, the face detector and onnxruntime-web.
     """
     from fer_export.homes.web import page
-    from fer_export.precision.table import int8_beside
+    from fer_export.precision.table import beside
     from fer_runtime.classifier import find_model
 
     chosen = find_model(model)
-    smaller = int8_beside(chosen) if int8 else None
+    smaller = beside(chosen, "int8") if int8 else None
     if smaller is not None:
         say(f"using {smaller}, which has the same weights (--no-int8 for {chosen.name})")
     chosen = smaller or chosen

@@ -105,19 +105,22 @@ def precision_of(artefact: Path, supported: Iterable[str] = tuple(PRECISIONS)) -
     return PRECISIONS["fp32"]
 
 
-def int8_beside(artefact: Path) -> Path | None:
-    """The int8 file with the same weights and labels beside an fp32 one, if parity holds for it."""
+def beside(artefact: Path, precision: str) -> Path | None:
+    """The file of another precision with the same weights and labels beside an fp32 one.
+
+    None where there is none, or parity does not hold for it.
+    """
     from fer_export.inspection import read_spec
     from fer_runtime.errors import FerError
 
-    beside = artefact.with_name(f"{artefact.stem}{PRECISIONS['int8'].infix}{artefact.suffix}")
-    if not beside.is_file():
+    other = artefact.with_name(f"{artefact.stem}{PRECISIONS[precision].infix}{artefact.suffix}")
+    if other == artefact or not other.is_file():
         return None
     try:
-        one, other = read_spec(artefact), read_spec(beside)
+        ours, theirs = read_spec(artefact), read_spec(other)
     except FerError:
         return None
-    weights = one.provenance.weights_sha256
-    same = weights is not None and weights == other.provenance.weights_sha256
-    passed = (other.parity or {}).get("passed") is True
-    return beside if same and passed and one.labels == other.labels else None
+    weights = ours.provenance.weights_sha256
+    same = weights is not None and weights == theirs.provenance.weights_sha256
+    passed = (theirs.parity or {}).get("passed") is True
+    return other if same and passed and ours.labels == theirs.labels else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime
-import os
 import platform
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fer_export.report.html_page import Page
-from fer_runtime.errors import DataError
+from fer_export.work_folder import write_whole
 
 if TYPE_CHECKING:
     from fer_export.parity.verification import Verification
@@ -35,19 +33,7 @@ def write(target: Path, checkpoint: Path, entries: Sequence[Entry]) -> None:
     Raises:
         DataError: it cannot be written.
     """
-    content = html(checkpoint, entries)
-    try:
-        descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".fer-export-")
-        try:
-            with open(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(content)
-            os.chmod(draft, 0o644)
-            os.replace(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}") from None
+    write_whole(target, html(checkpoint, entries).encode())
 
 
 def html(checkpoint: Path, entries: Sequence[Entry]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fer_export.homes.hub import bill, card, graph, settings
 from fer_export.parity import inputs
-from fer_export.precision.table import PRECISIONS, precision_of
+from fer_export.precision.table import PRECISIONS, beside, precision_of
 from fer_runtime import __version__
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.hashing import file_sha256, weights_sha256
@@ -21,7 +21,9 @@ from fer_runtime.session import Session, softmax
 from fer_runtime.spec import ModelSpec
 
 FILES = {"fp32": "model.onnx", "int8": "model_quantized.onnx", "fp16": "model_fp16.onnx"}
-"""Precision -> the name by which transformers.js chooses it (dtype "fp32", "q8", "fp16")."""
+"""Precision -> the name of its file in transformers.js."""
+DTYPES = {"fp32": "fp32", "int8": "q8", "fp16": "fp16"}
+"""Precision -> what transformers.js calls it."""
 TOLERANCE = 1e-4
 """Largest difference of a probability from the model's own, where no resize is needed."""
 SUMS, BILL = "SHA256SUMS", "bom.cdx.json"
@@ -68,7 +70,8 @@ def _fill(
     draft: Path, name: str, model: Path, spec: ModelSpec, checkpoint: Path | None, license_id: str
 ) -> list[str]:
     about: dict[str, str] = {}
-    for precision, source in _sources(model, spec).items():
+    sources = _sources(model)
+    for precision, source in sources.items():
         file = f"onnx/{FILES[precision]}"
         graph.convert(source, spec, draft / file)
         _compare(source, draft / file)
@@ -77,7 +80,9 @@ def _fill(
         file = f"{spec.architecture or 'weights'}.safetensors"
         _write_weights(checkpoint, spec, draft / file)
         about[file] = "the weights by name, for PyTorch (`fer-export` reads them)"
-    _write_json(draft / "config.json", settings.config(spec, __version__))
+    _write_json(
+        draft / "config.json", settings.config(spec, __version__, DTYPES[next(iter(sources))])
+    )
     _write_json(draft / "preprocessor_config.json", settings.preprocessor())
     text = card.card(name, spec, __version__, list(about.items()), license_id)
     (draft / "README.md").write_text(text, encoding="utf-8")
@@ -88,38 +93,23 @@ def _fill(
     return [*about, "config.json", "preprocessor_config.json", "README.md", BILL, SUMS]
 
 
-def _sources(model: Path, spec: ModelSpec) -> Mapping[str, Path]:
+def _sources(model: Path) -> Mapping[str, Path]:
     """Precision -> file of the same weights: `model` itself, and those beside it."""
-    own = precision_of(model).name
-    found = {own: model}
-    for name, precision in PRECISIONS.items():
-        beside = model.with_name(f"{model.stem}{precision.infix}{model.suffix}")
-        if own != "fp32" or name in found or not beside.is_file():
-            continue
-        other = Session.open(beside, provider="cpu", threads=1).spec
-        same = other.provenance.weights_sha256 == spec.provenance.weights_sha256
-        if same and spec.provenance.weights_sha256 and (other.parity or {}).get("passed"):
-            found[name] = beside
+    found = {precision_of(model).name: model}
+    if "fp32" in found:
+        others = {name: beside(model, name) for name in PRECISIONS if name != "fp32"}
+        found.update({name: path for name, path in others.items() if path is not None})
     return found
 
 
 def _compare(source: Path, converted: Path) -> None:
     """The probabilities of noise and of extremes, from both files; raises ParityError."""
-    import onnxruntime
-
     session = Session.open(source, provider="cpu", threads=1)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    providers = ["CPUExecutionProvider"]
-    other = onnxruntime.InferenceSession(str(converted), options, providers=providers)
+    run = graph.runner(converted)
     for batch in (*inputs.noise(session.spec.input), inputs.extremes(session.spec.input)):
-        pixels = batch.pixels
-        if session.spec.input.channels == 1:
-            pixels = np.repeat(pixels, 3, axis=1)
-        values = pixels.astype(np.float32) / np.float32(255)
-        (logits,) = other.run([graph.OUTPUT], {graph.INPUT: values})
+        found = softmax(run(batch.pixels))
         expected = session.run(batch.pixels).probabilities
-        difference = float(np.abs(softmax(logits) - expected).max())
+        difference = float(np.abs(found - expected).max())
         if not difference <= TOLERANCE:
             raise ParityError(
                 f"{source}: with its preprocessing inside, probabilities differ by "

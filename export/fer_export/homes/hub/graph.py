@@ -7,9 +7,11 @@ temperature is in the logits, because their pipelines apply a plain softmax.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
@@ -19,6 +21,7 @@ from fer_export.homes.hub.nodes import PREFIX, Nodes
 from fer_runtime.errors import ModelFileError
 from fer_runtime.spec import InputSpec, ModelSpec
 
+Pixels = npt.NDArray[np.uint8]
 INPUT, OUTPUT = "pixel_values", "logits"
 LUMA = (19595, 38470, 7471)
 """Weights of red, green and blue, in 65536ths (ITU-R 601), as Pillow has them."""
@@ -64,6 +67,28 @@ def convert(model: Path, spec: ModelSpec, target: Path) -> None:
     graphs.forget_making(loaded)
     onnx.checker.check_model(loaded)
     onnx.save(loaded, target)
+
+
+def runner(converted: Path) -> Callable[[Pixels], npt.NDArray[np.float32]]:
+    """Open what `convert` wrote: (N, C, H, W) uint8 pixels of the model -> (N, K) its logits.
+
+    Pixels are given as the loaders' processors give them, in RGB from 0 to 1.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        str(converted), options, providers=["CPUExecutionProvider"]
+    )
+
+    def run(pixels: Pixels) -> npt.NDArray[np.float32]:
+        colours = np.repeat(pixels, 3 // pixels.shape[1], axis=1)
+        values = colours.astype(np.float32) / np.float32(255)
+        logits: npt.NDArray[np.float32] = session.run([OUTPUT], {INPUT: values})[0]
+        return logits
+
+    return run
 
 
 def _check(model: Path, loaded: onnx.ModelProto) -> None:

@@ -11,8 +11,11 @@ MODEL_TYPE = "resnet"
 returns `logits`; the graph is not a ResNet, and the weights are not to be loaded as one."""
 
 
-def config(spec: ModelSpec, version: str) -> dict[str, Any]:
-    """The content of config.json: labels, and what a loader needs to choose its classes."""
+def config(spec: ModelSpec, version: str, dtype: str) -> dict[str, Any]:
+    """The content of config.json: labels, and what a loader needs to choose classes and a file.
+
+    `dtype` is transformers.js' name of the precision that it takes unless it is told another.
+    """
     labels = dict(enumerate(spec.labels))
     return {
         "_name_or_path": spec.architecture or "classifier",
@@ -22,6 +25,7 @@ def config(spec: ModelSpec, version: str) -> dict[str, Any]:
         "num_channels": 3,
         "id2label": {str(place): label for place, label in labels.items()},
         "label2id": {label: place for place, label in labels.items()},
+        "transformers.js_config": {"dtype": dtype},
         "fer_runtime": {
             "version": version,
             "weights_sha256": spec.provenance.weights_sha256,

@@ -274,5 +274,5 @@ opened.then(() => {
 }, (error) => {
   status.className = "error";
   status.textContent = `The model could not be started: ${error.message}. The page requires a ` +
-    "browser of 2023 or later (Chrome, Edge, Firefox or Safari 16.4).";
+    "recent browser (Chrome or Edge 105, Firefox 132, Safari 16.4, or later).";
 });

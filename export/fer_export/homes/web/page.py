@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 import re
-import tempfile
 from html import escape
 from pathlib import Path
 
 from fer_export.homes.web import runtime
 from fer_export.homes.web.models import optimised
+from fer_export.work_folder import write_whole
 from fer_runtime import pages
 from fer_runtime.columns import Columns
 from fer_runtime.errors import DataError
@@ -44,18 +43,7 @@ def write(model: Path, target: Path) -> int:
         DataError: the page cannot be written.
     """
     content = html(model).encode()
-    try:
-        descriptor, draft = tempfile.mkstemp(dir=target.parent, prefix=".fer-export-")
-        try:
-            with open(descriptor, "wb") as stream:
-                stream.write(content)
-            os.chmod(draft, 0o644)
-            os.replace(draft, target)
-        except BaseException:
-            os.unlink(draft)
-            raise
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}") from None
+    write_whole(target, content)
     return len(content)
 
 
@@ -82,7 +70,7 @@ def html(model: Path) -> str:
         ),
         "data": pages.json_for_html(_data(spec)),
         "worker": _script_text(worker_script(web.loader)),
-        "wasm": base64.b64encode(web.wasm).decode(),
+        "wasm": base64.b64encode(web.packed).decode(),
         "model": _packed(model),
         "detector": _packed(DETECTOR),
     }

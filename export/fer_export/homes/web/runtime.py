@@ -30,13 +30,15 @@ class WebRuntime:
     Attributes:
         version: of the npm package.
         loader: a JavaScript module, as text.
-        wasm: WebAssembly, compressed by gzip.
+        wasm: WebAssembly.
+        packed: the same, compressed by gzip.
         licence: the text of its licence (MIT).
     """
 
     version: str
     loader: str
     wasm: bytes
+    packed: bytes
     licence: str
 
 
@@ -49,9 +51,9 @@ def read() -> WebRuntime:
     try:
         record = json.loads((FOLDER / RECORD).read_text(encoding="utf-8"))
         loader = (FOLDER / LOADER).read_bytes()
-        compressed = (FOLDER / COMPRESSED).read_bytes()
+        packed = (FOLDER / COMPRESSED).read_bytes()
         licence = (FOLDER / LICENCE).read_text(encoding="utf-8")
-        contents = {LOADER: loader, WASM: gzip.decompress(compressed)}
+        contents = {LOADER: loader, WASM: gzip.decompress(packed)}
     except (OSError, ValueError, EOFError) as error:
         raise DataError(
             f"{PACKAGE} of this installation is incomplete ({error}); install fer-runtime again."
@@ -59,7 +61,7 @@ def read() -> WebRuntime:
     for name, content in contents.items():
         if record["sha256"][name] != hashlib.sha256(content).hexdigest():
             raise DataError(f"{FOLDER / name} was changed; install fer-runtime again.")
-    return WebRuntime(record["version"], loader.decode(), compressed, licence)
+    return WebRuntime(record["version"], loader.decode(), contents[WASM], packed, licence)
 
 
 def write(version: str, loader: bytes, wasm: bytes, licence: str) -> None:

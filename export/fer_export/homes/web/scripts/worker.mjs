@@ -115,7 +115,7 @@ async function frame({ bitmap, options }) {
   return { bitmap, found };
 }
 
-/** A file -> the pixels that the model is given, (channels, height, width) uint8. */
+/** A file -> the pixels that the model is given, (channels, height, width); for comparisons. */
 async function fitted({ file }) {
   const { input } = classifier.spec;
   return { planes: fit(toChannels(coloursOf(await decoded(file)), input.channels), input) };
