@@ -70,13 +70,15 @@ doc-links: $(VENV)/.docs
 demo: $(VENV)/.demo
 	@$(BIN)/fer-bench demo $(if $(DATA),--data "$(DATA)") $(if $(MODEL),--model "$(MODEL)")
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m "not slow" -n auto --maxprocesses 8 --dist loadfile
+ON_EVERY_CORE := -n auto --maxprocesses 8 --dist loadfile
 
-# The lean installation: the runtime, pytest and hypothesis. Without uv the oldest versions are left
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not slow" $(ON_EVERY_CORE)
+
+# The lean installation: the runtime, and what its tests need. Without uv the oldest versions are left
 # out, because pip cannot choose them.
-LEAN := '.[cpu]' 'pytest>=8' 'hypothesis>=6.100'
-LEAN_TESTS := -m pytest -q -p no:cacheprovider -m "not slow" tests/runtime
+LEAN := '.[cpu]' 'pytest>=8' 'pytest-xdist>=3.6' 'hypothesis>=6.100'
+LEAN_TESTS := -m pytest -q -p no:cacheprovider -m "not slow" $(ON_EVERY_CORE) tests/runtime
 
 test-lean:
 ifneq ($(UV),)

@@ -198,7 +198,7 @@ def test_workers_that_are_killed_change_nothing(
     with open_sink(str(expected), tiny_session.spec.labels) as sink:
         for rows in pipe.run(paths):
             sink.write(rows)
-    random = np.random.default_rng(3)
+    seen: list[int] = []
     killed: set[int] = set()
     running = Running(pipe, count=2)
     with running.pool() as pool, open_sink(str(found), tiny_session.spec.labels) as sink:
@@ -207,7 +207,9 @@ def test_workers_that_are_killed_change_nothing(
             for place, path in enumerate(paths):
                 if place % 180 == 50 and (alive := set(pool.pids()) - killed):
                     time.sleep(0.5)  # so that the batch of the one before is not hit again
-                    victim = int(random.choice(sorted(alive)))
+                    seen.extend(sorted(alive - set(seen)))
+                    # The one that has run longest: a new one does the batch of a dead one first.
+                    victim = next(pid for pid in seen if pid in alive)
                     os.kill(victim, signal.SIGKILL)
                     killed.add(victim)
                 yield path
