@@ -50,6 +50,7 @@ def test_unusable_checkpoint_is_a_clear_message_and_status_5(tmp_path: Path) -> 
     assert "is not a checkpoint" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_no_command_writes_over_what_it_reads(exported: Artefacts, tmp_path: Path) -> None:
     checkpoint, model, spec = tmp_path / "a.pt", tmp_path / "a.onnx", tmp_path / "spec.json"
     checkpoint.write_bytes(exported.checkpoint.read_bytes())

@@ -18,6 +18,7 @@ from fer_runtime.errors import DataError
 from tests.export.graphs import layers_in_float
 
 
+@pytest.mark.slow
 def test_layers_that_are_faster_in_float_stay_in_float(
     exported: Artefacts,
     int8_options: ExportOptions,

@@ -174,6 +174,7 @@ def test_labels_from_a_file_or_a_list(tmp_path: Path, text: str) -> None:
         loading.labels_from(str(tmp_path / "none.txt"))
 
 
+@pytest.mark.slow
 def test_bare_weights_to_every_format_by_the_command(net: nn.Module, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "w.pth")
     described = [

@@ -177,6 +177,7 @@ def test_wrong_data_ends_a_comparison(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_command_prints_the_table_and_page_gathers_comparisons(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ fit.fit(Path({str(dataset)!r}), Path({str(output)!r}), chosen, options)
     return subprocess.run([sys.executable, "-c", code], check=False).returncode
 
 
+@pytest.mark.slow
 def test_averaged_weights_survive_an_extension(dataset: Path, tmp_path: Path) -> None:
     recipe = {"ema": 0.9, "scheduler": "none"}
     train(dataset, tmp_path / "extended", 1, recipe)
