@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from fer_bench.artefacts import Artefacts
 from fer_runtime.session import Session
 

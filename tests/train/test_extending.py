@@ -47,7 +47,10 @@ def three(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-@pytest.mark.parametrize("scheduler", ["none", "step", "plateau"])
+@pytest.mark.parametrize(
+    "scheduler",
+    ["none", *(pytest.param(each, marks=pytest.mark.slow) for each in ("step", "plateau"))],
+)
 def test_extended_run_equals_one_of_that_many_epochs_where_the_schedule_allows_it(
     dataset: Path, tmp_path: Path, scheduler: str
 ) -> None:
