@@ -33,11 +33,12 @@ else
 	$(PYTHON) -m venv $(VENV)
 endif
 
-# $(1): extras. Installing is cheap when all is there, so one stamp per set of extras is enough.
+# $(1): extras, $(2): uv's further options. Installing is cheap when all is there, so one stamp per set
+# of extras is enough.
 define install
 	@echo "installing fer-runtime[$(1)] into $(VENV) (PyTorch alone is some gigabytes) ..."
 	@if [ -n "$(UV)" ]; then \
-	  uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
+	  uv pip install --quiet $(2) --python $(BIN)/python -c constraints.txt -e '.[$(1)]'; \
 	else \
 	  $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(1)]'; \
 	fi
@@ -47,8 +48,10 @@ endef
 $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(call install,$(DEMO_EXTRAS))
 
+# Compiled, as pip does: the tests start hundreds of processes, and importing torch from its sources
+# takes twice as long.
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(call install,$(DEV_EXTRAS))
+	$(call install,$(DEV_EXTRAS),--compile-bytecode)
 
 DOCS_EXTRAS := $(DEMO_EXTRAS),parquet,docs
 
@@ -85,7 +88,8 @@ ifneq ($(UV),)
 	@for versions in highest lowest-direct; do \
 	  echo "the runtime's tests with --resolution $$versions"; \
 	  uv venv --quiet --clear --python $(PYTHON) .venv-lean && \
-	  uv pip install --quiet --python .venv-lean/bin/python --resolution $$versions $(LEAN) && \
+	  uv pip install --quiet --compile-bytecode --python .venv-lean/bin/python --resolution $$versions \
+	    $(LEAN) && \
 	  .venv-lean/bin/python $(LEAN_TESTS) || exit 1; \
 	done
 else

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from fer_runtime.session import Session
 from fer_runtime.sinks.table import open_sink
 from fer_runtime.workers import pool as pools
 from fer_runtime.workers.messages import Done, packed_rows
-from fer_runtime.workers.pool import WorkerPool
+from fer_runtime.workers.pool import Task, WorkerPool
 from fer_runtime.workers.running import Running
 from tests.runtime.command import INFER, environment, wait_until
 
@@ -189,7 +188,7 @@ def test_what_a_source_raises_comes_after_the_rows_of_all_before(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_workers_that_are_killed_change_nothing(
-    tiny_session: Session, many: Path, tmp_path: Path
+    tiny_session: Session, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = sorted(many.iterdir()) * 4
     pipe = pipeline(tiny_session)
@@ -198,22 +197,32 @@ def test_workers_that_are_killed_change_nothing(
     with open_sink(str(expected), tiny_session.spec.labels) as sink:
         for rows in pipe.run(paths):
             sink.write(rows)
-    seen: list[int] = []
+    tasks: list[Task] = []
     killed: set[int] = set()
     running = Running(pipe, count=2)
     with running.pool() as pool, open_sink(str(found), tiny_session.spec.labels) as sink:
+        submit = pool.submit
+
+        def submitted(batches: list[list[Item]]) -> Task:
+            tasks.append(submit(batches))
+            return tasks[-1]
+
+        def may_kill() -> bool:
+            """Whether no batch would be died of for the second time, which is an error."""
+            noticed = not killed & set(pool.pids())
+            waiting = [task for task in tasks if not task.future.done()]
+            return not waiting or (noticed and not any(any(task.deaths) for task in waiting))
 
         def disturbed() -> Iterator[Path]:
             for place, path in enumerate(paths):
-                if place % 180 == 50 and (alive := set(pool.pids()) - killed):
-                    time.sleep(0.5)  # so that the batch of the one before is not hit again
-                    seen.extend(sorted(alive - set(seen)))
-                    # The one that has run longest: a new one does the batch of a dead one first.
-                    victim = next(pid for pid in seen if pid in alive)
-                    os.kill(victim, signal.SIGKILL)
-                    killed.add(victim)
+                if place % 180 == 50:
+                    wait_until(may_kill, 60)
+                    for victim in sorted(set(pool.pids()) - killed)[:1]:
+                        os.kill(victim, signal.SIGKILL)
+                        killed.add(victim)
                 yield path
 
+        monkeypatch.setattr(pool, "submit", submitted)
         for rows in running.rows_of(pool, disturbed()):
             sink.write(rows)
     assert len(killed) >= 2
