@@ -1,4 +1,4 @@
-"""A lock that is free in a forked child, whatever the parent's threads held when it forked."""
+"""What a forked child needs: free locks, and nothing that waits for the threads of its parent."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ _LOCKS: weakref.WeakSet[ForkLock] = weakref.WeakSet()
 def _renew() -> None:
     for lock in _LOCKS:
         lock._lock = threading.Lock()
+
+
+def never_destroy(value: object) -> None:
+    """Keep an object that the parent made to the very end of this process, and beyond Python's own.
+
+    A runtime's model waits in its destructor for its threads, which exist only in the parent.
+    """
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(value))
 
 
 if hasattr(os, "register_at_fork"):

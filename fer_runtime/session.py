@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fer_runtime import providers
 from fer_runtime.errors import FerError, ModelFileError, ProviderError
-from fer_runtime.fork_lock import ForkLock
+from fer_runtime.fork_lock import ForkLock, never_destroy
 from fer_runtime.machine import usable_threads
 from fer_runtime.model_file import (
     check_signature,
@@ -225,6 +225,7 @@ class Session:
             )
         with self._reopening:
             if self._process != os.getpid():
+                never_destroy(self._session)  # it would wait for threads that were not forked
                 self._session = self.reopen(threads=self.threads)._session
                 self._process = os.getpid()
 

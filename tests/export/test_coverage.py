@@ -1,4 +1,4 @@
-"""torchvision's models export with parity; all in the slow run, one in every run."""
+"""torchvision's models export with parity."""
 
 from __future__ import annotations
 
@@ -9,13 +9,8 @@ import pytest
 from fer_bench import coverage
 
 
-@pytest.mark.parametrize(
-    "net",
-    [
-        name if name == "squeezenet1_1" else pytest.param(name, marks=pytest.mark.slow)
-        for name in coverage.NETS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("net", coverage.NETS)
 def test_net_exports_to_every_format(net: str, tmp_path: Path) -> None:
     outcomes = coverage.through_all_formats(net, tmp_path)
     assert [outcome.error for outcome in outcomes] == [None] * 3

@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 
 from fer_bench.artefacts import Artefacts
+from fer_export.cli import main
 from fer_runtime.session import Session
 
+COMMAND = [sys.executable, "-c", "from fer_export.cli import main; main()"]
+Done = subprocess.CompletedProcess[str]
 
-def fer_export(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", "from fer_export.cli import main; main()", *map(str, arguments)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+
+def fer_export(*arguments: object) -> Done:
+    """The command in this process, where torch is imported already."""
+    out, err, status = io.StringIO(), io.StringIO(), 0
+    given = ["fer-export", *map(str, arguments)]
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", given)
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Done(given, status, out.getvalue(), err.getvalue())
 
 
 def test_verify_prints_json_and_passes(exported: Artefacts) -> None:
-    done = fer_export("verify", exported.checkpoint, exported.onnx, "--json")
+    command = [*COMMAND, "verify", str(exported.checkpoint), str(exported.onnx), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["passed"] is True
 
@@ -52,7 +65,6 @@ def test_unusable_checkpoint_is_a_clear_message_and_status_5(tmp_path: Path) -> 
     assert "is not a checkpoint" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.slow
 def test_no_command_writes_over_what_it_reads(exported: Artefacts, tmp_path: Path) -> None:
     checkpoint, model, spec = tmp_path / "a.pt", tmp_path / "a.onnx", tmp_path / "spec.json"
     checkpoint.write_bytes(exported.checkpoint.read_bytes())
@@ -97,9 +109,8 @@ def test_inspect_shows_labels(exported: Artefacts) -> None:
 def test_ctrl_c_leaves_nothing(exported: Artefacts, tmp_path: Path) -> None:
     """SIGINT while the artefact is being made: status 130, and the folder as it was."""
     (tmp_path / "mine.txt").write_text("stays")
-    command = [sys.executable, "-c", "from fer_export.cli import main; main()", "onnx"]
     process = subprocess.Popen(
-        [*command, str(exported.checkpoint), "-o", str(tmp_path / "m.onnx")],
+        [*COMMAND, "onnx", str(exported.checkpoint), "-o", str(tmp_path / "m.onnx")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         # A job in the background starts with SIGINT ignored.

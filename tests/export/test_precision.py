@@ -28,7 +28,7 @@ from tests.export.graphs import layers_in_float
 
 
 def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
-    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path
+    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path, sure: Path
 ) -> None:
     said: list[str] = []
     done = exporter.export(
@@ -55,16 +55,11 @@ def test_int8_is_quantised_per_channel_and_carries_its_accuracy(
     assert any("macro-F1" in line for line in said)
     assert precision.precision_of(done.path).name == "int8"
     assert not [path for path in tmp_path.iterdir() if path.suffix not in (".onnx", ".json")]
-
-
-def test_int8_runs_in_the_runtime_and_verifies(
-    exported: Artefacts, int8_options: ExportOptions, tmp_path: Path, sure: Path
-) -> None:
-    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", int8_options)
+    # It runs in the runtime, and verifies.
     known = labelled.read(sure, Classifier.load(done.path).spec.labels)
-    said = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
+    found = [p.label for p in Classifier.load(done.path).predict_batch(known.paths)]
     labels = Classifier.load(done.path).spec.labels
-    assert np.mean([labels[t] == s for t, s in zip(known.targets, said, strict=True)]) > 0.95
+    assert np.mean([labels[t] == f for t, f in zip(known.targets, found, strict=True)]) > 0.95
     assert verify(exported.checkpoint, done.path, ExportOptions(evaluation=sure))
     with pytest.raises(
         DataError, match="int8, which is checked on labelled images: pass --evaluation"
@@ -220,7 +215,7 @@ def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) ->
     assert any("logits differ" in failure for failure in report.failures)
 
 
-@pytest.mark.parametrize("opset", [18, 20, 22])
+@pytest.mark.parametrize("opset", [18, 22])
 def test_opset_is_what_was_asked_for(exported: Artefacts, tmp_path: Path, opset: int) -> None:
     done = exporter.export(
         exported.checkpoint, "onnx", tmp_path / "m.onnx", ExportOptions(settings={"opset": opset})

@@ -99,7 +99,12 @@ def export(weights: Path, target: Path, *options: str) -> Result:
 # --- from file to label ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("way", WAYS)
+QUICK = ("resize and crop", "timm's default")
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[] if way in QUICK else pytest.mark.slow) for way in WAYS]
+)
 def test_labels_equal_pytorchs_by_options_alone(
     way: str, net: nn.Module, weights: Path, folder: Path, squares: Path, tmp_path: Path
 ) -> None:
@@ -184,7 +189,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]
 RIGHT = ["--resize-to", str(WHOLE), "--crop", str(SIDE)]
 
 
-@pytest.mark.parametrize("name", ["prepare", "as_array"])
+@pytest.mark.parametrize("name", ["prepare", pytest.param("as_array", marks=pytest.mark.slow)])
 def test_the_right_options_pass_the_reference(
     name: str, own: Callable[[str], str], weights: Path, folder: Path, tmp_path: Path
 ) -> None:
@@ -199,8 +204,11 @@ def test_the_right_options_pass_the_reference(
     [
         ("prepare", ["--image-size", str(SIDE)],
          "those of --resize-mode short --interpolation bilinear --resize-to 64"),
-        ("prepare", [*RIGHT, "--interpolation", "nearest"],
-         "those of --resize-mode short --interpolation bilinear --resize-to 64"),
+        pytest.param(
+            "prepare", [*RIGHT, "--interpolation", "nearest"],
+            "those of --resize-mode short --interpolation bilinear --resize-to 64",
+            marks=pytest.mark.slow,
+        ),
         ("other_mean", RIGHT, "look at --mean (about 0.313,0.288,0.237) and --std (about 0.57"),
         ("larger", RIGHT,
          "returns 64 x 64 pixels, and the model's input is 56 x 56: look at --crop"),
@@ -223,12 +231,12 @@ def test_a_wrong_option_fails_under_the_reference(
     ("name", "said"),
     [
         ("uint8", "returned torch.uint8 of shape (3, 56, 56)"),
-        ("batch", "without the batch"),
-        ("picture", "must return a float tensor (C, H, W)"),
-        ("grey", "returned 1 channels"),
+        pytest.param("batch", "without the batch", marks=pytest.mark.slow),
+        pytest.param("picture", "must return a float tensor (C, H, W)", marks=pytest.mark.slow),
+        pytest.param("grey", "returned 1 channels", marks=pytest.mark.slow),
         ("broken", "failed on"),
         ("missing", "cannot be imported"),
-        ("value", "own_steps:value"),
+        pytest.param("value", "own_steps:value", marks=pytest.mark.slow),
     ],
 )
 def test_a_reference_that_cannot_be_used_is_refused(

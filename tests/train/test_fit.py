@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -181,8 +182,17 @@ def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
     assert len(result.history) < 10
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("scheduler", ["none", "step", "onecycle", "cosine", "plateau"])
+SCHEDULERS = ("none", "step", "onecycle", "cosine", "plateau")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scheduler"),
+    [
+        pytest.param(*pair, marks=[] if "sgd" in pair or "onecycle" in pair else pytest.mark.slow)
+        for pair in product(OPTIMIZERS, SCHEDULERS)
+    ],
+)
 def test_optimizers_and_schedulers_run(
     dataset: Path, tmp_path: Path, optimizer: str, scheduler: str
 ) -> None:
