@@ -57,7 +57,7 @@ def test_every_format_has_them_under_parity(
     assert verify(exported.checkpoint, target)
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", ["fp16", pytest.param("int8", marks=pytest.mark.slow)])
 def test_lower_precisions_keep_them(
     exported: Artefacts, precision: str, int8_options: ExportOptions, dataset: Path, tmp_path: Path
 ) -> None:

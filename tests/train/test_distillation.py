@@ -68,6 +68,7 @@ def teacher(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> FitResul
     return result
 
 
+@pytest.mark.slow
 def test_student_that_follows_alone_ends_nearer_to_its_teacher(
     teacher: FitResult, dataset: Path, tmp_path: Path
 ) -> None:

@@ -65,7 +65,7 @@ def test_extended_run_equals_one_of_that_many_epochs_where_the_schedule_allows_i
     assert "schedule_restarted_after" not in recorded
 
 
-@pytest.mark.parametrize("scheduler", ["onecycle", "cosine"])
+@pytest.mark.parametrize("scheduler", ["onecycle", pytest.param("cosine", marks=pytest.mark.slow)])
 def test_schedule_that_spans_a_run_starts_again_for_the_remaining_epochs(
     dataset: Path, tmp_path: Path, scheduler: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
