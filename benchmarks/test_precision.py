@@ -17,8 +17,8 @@ from fer_bench.artefacts import SHIPPED, Artefacts
 from fer_bench.engines.hosted import Hosted, clock
 from fer_bench.engines.table import ENGINES
 from fer_bench.recording import measure
-from fer_runtime.classifier import find_model
 from fer_runtime.machine import usable_threads
+from fer_runtime.shipped import find_model
 
 BATCH_SIZES = (1, 32, 256)
 TOLERANCE = {"fp32": 1e-5, "fp16": 0.01, "int8": 0.2}

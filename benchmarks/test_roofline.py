@@ -17,7 +17,7 @@ from fer_bench.artefacts import SHIPPED, Artefacts
 from fer_bench.engines.hosted import Hosted
 from fer_bench.engines.table import ENGINES
 from fer_bench.recording import record
-from fer_runtime.classifier import find_model
+from fer_runtime.shipped import find_model
 
 BATCH = 32
 ROUNDS = 9

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import images
-from fer_runtime.errors import FerError, ImageError, ModelFileError
+from fer_runtime.columns import plain_columns
+from fer_runtime.errors import FerError, ImageError
 from fer_runtime.fork_lock import ForkLock
 from fer_runtime.items import Item, named
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Prediction, Row
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from fer_runtime.stages.base import Stage
     from fer_runtime.workers.pool import WorkerPool
 
-MODEL_VARIABLE = "FER_MODEL"
-LOCAL_MODEL = "best.onnx"
-SHIPPED = Path(__file__).parent / "models" / "compact_cnn.onnx"
-"""The model that comes with the package; models/MODEL_CARD.md says what it is and is not for."""
 MAX_WAIT = 0.02
 """Seconds that `rows` lets an image wait for others to fill its batch."""
 
@@ -57,9 +54,12 @@ class Classifier:
         threads: threads that decode and run batches there; default: the session's.
         workers: processes that do it instead of threads, for many images on many cores. They are
             started by the first call that needs them, and end with `close`, or with the program.
+        min_probability: a less probable prediction gets the label "uncertain".
 
     Raises:
-        ValueError: `batch_size` or `threads` below 1, or `workers` below 0.
+        ValueError: `batch_size` or `threads` below 1, `workers` below 0, or `min_probability` not
+            from 0 to 1.
+        DataError: `min_probability` for a model that itself has a label "uncertain".
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class Classifier:
         batch_size: int = 32,
         threads: int | None = None,
         workers: int = 0,
+        min_probability: float = 0.0,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size}; it must be at least 1")
@@ -79,6 +80,7 @@ class Classifier:
         self.session = session
         self.batch_size = batch_size
         self.workers = workers
+        self._columns = plain_columns(session.spec.labels, min_probability)
         self._pool: WorkerPool | None = None
         self.threads = threads or session.threads
         self._single: Session | None = None
@@ -96,6 +98,7 @@ class Classifier:
         spec: ModelSpec | None = None,
         workers: int = 0,
         provider_options: ProviderOptions | None = None,
+        min_probability: float = 0.0,
     ) -> Classifier:
         """Open a model.
 
@@ -109,6 +112,7 @@ class Classifier:
             spec: only for an ONNX file that contains no ModelSpec.
             workers: processes for many images, as for `Classifier`.
             provider_options: how the provider computes; default: `ProviderOptions()`.
+            min_probability: a less probable prediction gets the label "uncertain".
 
         Raises:
             ModelFileError: a file that is missing, broken, not ONNX, or contradicts its spec.
@@ -120,7 +124,7 @@ class Classifier:
             find_model(path), provider=provider, threads=threads, spec=spec,
             provider_options=provider_options,
         )  # fmt: skip
-        return cls(session, batch_size=batch_size, workers=workers)
+        return cls(session, batch_size=batch_size, workers=workers, min_probability=min_probability)
 
     def __enter__(self) -> Classifier:
         return self
@@ -129,7 +133,9 @@ class Classifier:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _opened, (self.session, self.batch_size, self.threads, self.workers)
+        return _opened, (
+            self.session, self.batch_size, self.threads, self.workers, self.min_probability,
+        )  # fmt: skip
 
     def warm_up(self, batch_size: int | None = None) -> None:
         """Run once on zeros, so that the first image does not pay for what is made at first.
@@ -150,6 +156,11 @@ class Classifier:
         return self.session.spec
 
     @property
+    def min_probability(self) -> float:
+        """What a prediction's probability must be at least; others have the label "uncertain"."""
+        return self._columns.min_probability
+
+    @property
     def provider(self) -> str:
         """The provider that runs the model, as "cpu" or "cuda"."""
         return self.session.provider
@@ -165,7 +176,8 @@ class Classifier:
             ImageError: an image that cannot be read or decoded.
         """
         pixels = self._pixels(image)
-        return Prediction.of(self.spec.labels, self.session.run(pixels[None]).probabilities[0])
+        probabilities = self.session.run(pixels[None]).probabilities[0]
+        return Prediction.of(self.spec.labels, probabilities, self.min_probability)
 
     def _pixels(self, image: images.Source) -> images.Pixels:
         """(C, H, W) uint8 as the model takes it; raises ImageError that names a file."""
@@ -271,7 +283,7 @@ class Classifier:
         chosen = (options or FaceOptions()).checked()
         with self._lock:
             if chosen not in self._face_stages:
-                pipeline = Pipeline(self.session, threads=1, faces=chosen)
+                pipeline = Pipeline(self.session, threads=1, faces=chosen, columns=self._columns)
                 self._face_stages[chosen] = pipeline.stage
         rows = self._face_stages[chosen].rows(list(named([image])))
         return [row.prediction() for row in rows if row.note is None]
@@ -287,7 +299,8 @@ class Classifier:
         """What streams many images through this model, on every core; see `Pipeline`."""
         return Pipeline(
             self._pipeline_session(), threads=self.threads, batch_size=self.batch_size,
-            max_pixels=max_pixels, faces=faces, columns=columns, thumbnails=thumbnails,
+            max_pixels=max_pixels, faces=faces, columns=columns or self._columns,
+            thumbnails=thumbnails,
         )  # fmt: skip
 
     def _pipeline_session(self) -> Session:
@@ -303,37 +316,11 @@ class Classifier:
             return self._single
 
 
-def _opened(session: Session, batch_size: int, threads: int, workers: int) -> Classifier:
+def _opened(
+    session: Session, batch_size: int, threads: int, workers: int, min_probability: float
+) -> Classifier:
     """A classifier from its pickle."""
-    return Classifier(session, batch_size=batch_size, threads=threads, workers=workers)
-
-
-def find_model(path: str | os.PathLike[str] | None = None) -> Path:
-    """The model to use: `path`, else $FER_MODEL, else ./best.onnx, else the shipped one.
-
-    A name without an ending that is not a file here may be a shipped model's: "compact_cnn" or
-    "compact_cnn.int8".
-
-    Raises:
-        ModelFileError: there is none of them, or $FER_MODEL names a file that does not exist.
-    """
-    given = path if path is not None else os.environ.get(MODEL_VARIABLE)
-    if given:
-        shipped = SHIPPED.parent / f"{os.fspath(given)}.onnx"
-        named = os.path.basename(given) == os.fspath(given) and not os.path.exists(given)
-        if named and shipped.is_file():
-            return shipped
-        if path is None and not os.path.exists(given):
-            raise ModelFileError(
-                f"{MODEL_VARIABLE} is set to {given}, which does not exist; unset it for the "
-                "shipped model, or pass --model."
-            )
-        return Path(given)
-    if Path(LOCAL_MODEL).is_file():
-        return Path(LOCAL_MODEL)
-    if SHIPPED.is_file():
-        return SHIPPED
-    raise ModelFileError(
-        f"No model: pass --model FILE, set {MODEL_VARIABLE}, or put {LOCAL_MODEL} in this folder "
-        "(`fer-export onnx best.pt` makes it)."
-    )
+    return Classifier(
+        session, batch_size=batch_size, threads=threads, workers=workers,
+        min_probability=min_probability,
+    )  # fmt: skip

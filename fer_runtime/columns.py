@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
+from fer_runtime.errors import DataError
+
 PREDICTION: Final = ("path", "label", "probability", "error")
 """The columns of every run, beside one for each label."""
+UNCERTAIN: Final = "uncertain"
+"""The label of a prediction that is less probable than the run's `min_probability`."""
 
 
 class Column(NamedTuple):
@@ -42,12 +46,19 @@ class Columns:
     ('path', 'face', 'left', 'top')
     >>> Columns(("happy", "sad"), kept=(Column("caption"), Column("label"))).names[-3:]
     ('error', 'caption', 'source label')
+    >>> Columns(("happy", "sad"), min_probability=0.6).label_of(0, 0.55)
+    'uncertain'
 
     Args:
         labels: the model's labels.
         faces: whether rows are faces of pictures.
         leading: columns after `path` (frame and time of a video).
         kept: columns of the source that are passed through, at the end.
+        min_probability: a less probable prediction gets the label "uncertain".
+
+    Raises:
+        ValueError: `min_probability` is not from 0 to 1.
+        DataError: it is more than 0, and the model itself has a label "uncertain".
     """
 
     def __init__(
@@ -57,8 +68,10 @@ class Columns:
         faces: bool = False,
         leading: Sequence[Column] = (),
         kept: Sequence[Column] = (),
+        min_probability: float = 0.0,
     ) -> None:
         self.labels = tuple(labels)
+        self.min_probability = checked_probability(min_probability, self.labels)
         self.faces = faces
         self.leading = tuple(leading)
         self.plain = not (faces or leading or kept)
@@ -79,11 +92,32 @@ class Columns:
         self.keys.update(zip(names, (c.name for c in kept), strict=True))
         self.label_places = {name: place for place, name in enumerate(own_labels)}
 
+    def label_of(self, place: int, probability: float) -> str:
+        """The label of a prediction: the most probable one, or "uncertain"."""
+        return UNCERTAIN if probability < self.min_probability else self.labels[place]
+
 
 @lru_cache(maxsize=64)
-def plain_columns(labels: tuple[str, ...]) -> Columns:
+def plain_columns(labels: tuple[str, ...], min_probability: float = 0.0) -> Columns:
     """The columns of rows that are whole images: path, label, probability, labels, error."""
-    return Columns(labels)
+    return Columns(labels, min_probability=min_probability)
+
+
+def checked_probability(min_probability: float, labels: Sequence[str]) -> float:
+    """The least probability of a label, as it was given.
+
+    Raises:
+        ValueError: it is not from 0 to 1.
+        DataError: it is more than 0, and one of the labels is "uncertain".
+    """
+    if not 0 <= min_probability <= 1:  # NaN neither
+        raise ValueError(f"min_probability={min_probability}; it must be from 0 to 1")
+    if min_probability and UNCERTAIN in labels:
+        raise DataError(
+            f"A least probability gives the label {UNCERTAIN!r}, which this model has already; "
+            "omit it."
+        )
+    return min_probability
 
 
 def columns(labels: tuple[str, ...]) -> tuple[str, ...]:

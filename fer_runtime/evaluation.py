@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fer_runtime import metrics
+from fer_runtime.columns import UNCERTAIN
 from fer_runtime.errors import DataError
 from fer_runtime.labelled import place_of
 from fer_runtime.rows import Row, top1
@@ -35,6 +36,7 @@ class Evaluation:
         labels: the model's labels.
         exclude_duplicates_of: a folder; images with the bytes of a file in it are left out, so that
             images that were trained on do not count.
+        min_probability: that of the run, whose coverage is printed too.
     """
 
     def __init__(
@@ -42,8 +44,9 @@ class Evaluation:
         labels: Sequence[str],
         *,
         exclude_duplicates_of: str | os.PathLike[str] | None = None,
+        min_probability: float = 0.0,
     ) -> None:
-        self.labels = tuple(labels)
+        self.labels, self.min_probability = tuple(labels), min_probability
         self.errors = self.unlabelled = self.duplicates = self.faceless = 0
         self._places = {label: place for place, label in enumerate(self.labels)}
         self._targets = array("i")
@@ -85,6 +88,7 @@ class Evaluation:
             "metrics": metrics.summary(probabilities, targets, self.labels),
             "intervals_95": metrics.intervals(probabilities, targets, self.labels),
             "confusion": matrix.tolist(),
+            "coverage": metrics.coverage(probabilities, targets, self._thresholds()),
             "errors": self.errors,
             "without_a_face": self.faceless,
             "unlabelled": self.unlabelled,
@@ -121,7 +125,21 @@ class Evaluation:
             low, high = intervals[name]
             title = name.replace("_", " ").replace("macro f1", "macro-F1")
             lines.append(f"  {title:<24}{figures[name]:.4f} ({low:.4f}-{high:.4f})")
+        if self.min_probability:
+            lines.append(self._coverage(found["coverage"]))
         return "\n".join([*lines, *self._matrix(np.array(found["confusion"]))]) + "\n"
+
+    def _thresholds(self) -> list[float]:
+        """The usual ones, and that of the run."""
+        return sorted({*metrics.THRESHOLDS, self.min_probability})
+
+    def _coverage(self, curve: list[dict[str, float | None]]) -> str:
+        (here,) = (each for each in curve if each["min_probability"] == self.min_probability)
+        share = "none" if here["accuracy"] is None else f"{here['accuracy']:.4f}"
+        return (
+            f"  at least {self.min_probability:g} probable: {here['coverage']:.1%} of the images, "
+            f"accuracy {share}; the figures above count the uncertain ones too"
+        )
 
     def _arrays(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         if not self._targets:
@@ -145,12 +163,17 @@ class Evaluation:
 
 
 class Summary:
-    """How often each label was predicted, and how probable it was; an observer of a run."""
+    """How often each label was predicted, and how probable it was; an observer of a run.
+
+    Args:
+        labels: the model's labels.
+        min_probability: that of the run; more than 0 adds the label "uncertain".
+    """
 
     WIDTH = 30
 
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = tuple(labels)
+    def __init__(self, labels: Sequence[str], *, min_probability: float = 0.0) -> None:
+        self.labels = (*labels, UNCERTAIN) if min_probability else tuple(labels)
         self._places = {label: place for place, label in enumerate(self.labels)}
         self.counts = np.zeros(len(self.labels), np.int64)
         self.confidence = np.zeros(len(self.labels))

@@ -14,6 +14,9 @@ import numpy.typing as npt
 Integers = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.floating]
 
+THRESHOLDS = (0.0, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""Least probabilities at which a coverage-accuracy curve is reported."""
+
 
 def confusion_matrix(targets: Integers, predicted: Integers, classes: int) -> Integers:
     """(N,), (N,) class numbers -> (classes, classes) int64 counts, row true, column predicted."""
@@ -80,6 +83,36 @@ def summary(probabilities: Floats, targets: Integers, labels: Sequence[str]) -> 
         "calibration_error": expected_calibration_error(probabilities, targets),
         **_counted(matrix, labels),
     }
+
+
+def coverage(
+    probabilities: Floats, targets: Integers, thresholds: Sequence[float] = THRESHOLDS
+) -> list[dict[str, float | None]]:
+    """How many images get a label, and how many of these the right one, at least probabilities.
+
+    (N, K) probabilities, (N,) targets -> per threshold `min_probability`, `coverage` (share of
+    images whose most probable label is at least so probable) and `accuracy` among them (None where
+    there are none): the coverage-accuracy curve. Source: El-Yaniv & Wiener 2010, "On the
+    Foundations of Noise-free Selective Classification".
+
+    >>> values = np.array([[0.9, 0.1], [0.6, 0.4]])
+    >>> coverage(values, np.array([0, 1]), (0.0, 0.8))[1]
+    {'min_probability': 0.8, 'coverage': 0.5, 'accuracy': 1.0}
+    """
+    confidence = probabilities.max(1).astype(np.float64)
+    right = probabilities.argmax(1) == targets
+    curve: list[dict[str, float | None]] = []
+    for threshold in thresholds:
+        kept = confidence >= threshold
+        share = float(right[kept].mean()) if kept.any() else None
+        curve.append(
+            {
+                "min_probability": threshold,
+                "coverage": float(kept.mean()) if kept.size else 0.0,
+                "accuracy": share,
+            }
+        )
+    return curve
 
 
 def intervals(

@@ -36,8 +36,9 @@ class Row(Mapping[str, Any]):
     Attributes:
         name: the path, or another name of the image.
         labels: the model's labels, in the order of the probabilities.
-        label: the most probable label (top-1); None in a row without a prediction.
-        probability: its probability; None in a row without a prediction.
+        label: the most probable label (top-1), or "uncertain" where it is less probable than the
+            run's `min_probability`; None in a row without a prediction.
+        probability: that of the most probable label; None in a row without a prediction.
         probabilities: (K,) float32, one per label; None in a row without a prediction.
         error: why the image could not be read; None otherwise.
         truth: the true label where the source knows it (FER2013's CSV); None otherwise.
@@ -90,13 +91,18 @@ class Row(Mapping[str, Any]):
         self.probability: float | None = None
         if probabilities is not None:
             best = int(top1(probabilities)) if best is None else best
-            self.label = self.columns.labels[best]
             self.probability = float(probabilities[best])
+            self.label = self.columns.label_of(best, self.probability)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The model's labels, in the order of the probabilities."""
         return self.columns.labels
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the prediction is less probable than the run's `min_probability`."""
+        return self.probability is not None and self.probability < self.columns.min_probability
 
     @property
     def starts_picture(self) -> bool:
@@ -156,8 +162,9 @@ class Prediction:
     ('happy', [('happy', 0.75)])
 
     Attributes:
-        label: the most probable label (top-1).
-        probability: its probability, 0 to 1.
+        label: the most probable label (top-1), or "uncertain" where it is less probable than the
+            `min_probability` that was asked for.
+        probability: that of the most probable label, 0 to 1.
         probabilities: label -> probability, in the model's order.
         face: where the face is in its picture; None where the whole image was classified.
     """
@@ -168,9 +175,17 @@ class Prediction:
     face: Face | None = None
 
     @classmethod
-    def of(cls, labels: tuple[str, ...], probabilities: Probabilities) -> Prediction:
-        """(K,) float32 probabilities in the order of the labels -> Prediction."""
-        return Row("", labels, probabilities).prediction()
+    def of(
+        cls, labels: tuple[str, ...], probabilities: Probabilities, min_probability: float = 0.0
+    ) -> Prediction:
+        """(K,) float32 probabilities in the order of the labels -> Prediction.
+
+        >>> values = np.array([0.55, 0.45], np.float32)
+        >>> Prediction.of(("happy", "sad"), values, min_probability=0.6).label
+        'uncertain'
+        """
+        columns = plain_columns(labels, min_probability)
+        return Row("", labels, probabilities, columns=columns).prediction()
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """The `count` most probable labels with their probabilities, best first."""

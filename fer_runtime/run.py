@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from fer_runtime.classifier import Classifier, find_model
+from fer_runtime.classifier import Classifier
 from fer_runtime.columns import TRACK, Columns
 from fer_runtime.errors import ImageError
 from fer_runtime.images import MAX_PIXELS
@@ -31,6 +31,7 @@ from fer_runtime.run_checks import check
 from fer_runtime.run_identity import identity_of
 from fer_runtime.run_options import Counts, Observer, RunResult
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.sinks.encoded import Encoded, Rows
 from fer_runtime.sinks.resume import (
     Finished,
@@ -77,6 +78,7 @@ class Run:
         on_error: str = "row",
         ending: str | None = None,
         top_k: int = 3,
+        min_probability: float = 0.0,
         resume: bool = False,
         overwrite: bool = False,
         faces: bool | FaceOptions = False,
@@ -109,7 +111,7 @@ class Run:
         self.classifier = Classifier(
             session, batch_size=batch_size, threads=threads or usable_threads()
         )
-        self.max_pixels, self.columns = max_pixels, self._columns()
+        self.max_pixels, self.columns = max_pixels, self._columns(min_probability)
         self.pipeline = self._pipeline(thumbnails)
         self.part_images = whole_batches(part_images, self.pipeline.items_at_once)
         self._repeated: int | None = None
@@ -206,14 +208,17 @@ class Run:
         check_complete_record(self.output, self.identity or {})
         remove_record(Path(f"{self.output}.partial"))  # a kill may have left it
 
-    def _columns(self) -> Columns:
+    def _columns(self, min_probability: float) -> Columns:
         """Those of the model, of the sources, and of faces that are followed through a video."""
         leading, kept = self.sources.columns()
         faces = self.faces is not None
         if faces and leading:
             leading = (*leading, TRACK)
             require_one_file(self.output)
-        return Columns(self.classifier.spec.labels, faces=faces, leading=leading, kept=kept)
+        return Columns(
+            self.classifier.spec.labels, faces=faces, leading=leading, kept=kept,
+            min_probability=min_probability,
+        )  # fmt: skip
 
     def _pipeline(self, thumbnails: bool) -> Pipeline:
         return self.classifier.pipeline(
@@ -309,6 +314,7 @@ def infer(
             - on_error="row": an unreadable image is a row with an error; "fail" raises instead.
             - ending=None: the format, where it is not that of the file's name.
             - top_k=3: labels per image in text and JSON Lines.
+            - min_probability=0: a less probable prediction gets the label "uncertain".
             - resume=False: continue NAME.partial, or check that a complete file is of this run.
             - overwrite=False: replace an output that exists.
             - faces=False: find the faces in each image and write a row for each; True, or a

@@ -28,6 +28,8 @@ def identity_of(run: Run) -> Mapping[str, Any]:
     }
     if run.in_parts:
         options |= {"part_images": run.part_images, "format": run.ending}
+    if run.columns.min_probability:
+        options["min_probability"] = run.columns.min_probability
     if session.arithmetic != "f32":
         options["arithmetic"] = session.arithmetic
     if run.faces is not None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         on_error: str
         ending: str | None
         top_k: int
+        min_probability: float
         resume: bool
         overwrite: bool
         faces: bool | FaceOptions

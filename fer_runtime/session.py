@@ -41,7 +41,7 @@ class Outputs(NamedTuple):
 class Session:
     """An ONNX model with its spec, on a provider that was checked. `Session.open` makes one.
 
-    >>> from fer_runtime.classifier import find_model
+    >>> from fer_runtime.shipped import find_model
     >>> session = Session.open(find_model("compact_cnn"), provider="cpu", threads=1)
     >>> outputs = session.run(np.zeros((2, 1, 48, 48), np.uint8))
     >>> outputs.probabilities.shape

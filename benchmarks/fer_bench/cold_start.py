@@ -17,9 +17,9 @@ from typing import Annotated
 import typer
 
 from fer_bench import timing
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import FerError
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
+from fer_runtime.shipped import find_model
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

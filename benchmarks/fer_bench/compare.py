@@ -66,7 +66,7 @@ def _measured(
     texts: tuple[str, str], chosen: dict[str, Any], floor: float, smallest_seconds: float
 ) -> None:
     from fer_bench.comparing import paired, verdict
-    from fer_runtime.classifier import find_model
+    from fer_runtime.shipped import find_model
 
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

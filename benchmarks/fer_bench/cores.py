@@ -19,10 +19,10 @@ import numpy as np
 import typer
 
 from fer_bench import links, subprocesses, timing
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 from fer_runtime.spec import METADATA_KEY, ModelSpec
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -20,8 +20,8 @@ import typer
 
 from fer_bench import baseline, environment, subprocesses
 from fer_bench.engines.table import KEEP_BLOCKS
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import FerError
+from fer_runtime.shipped import find_model
 
 BASELINE = "baseline (ImageFolder + DataLoader)"
 BEST = f"{BASELINE}, blocks kept"

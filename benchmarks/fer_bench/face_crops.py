@@ -21,7 +21,6 @@ import typer
 from fer_bench import environment
 from fer_bench.face_pictures import BACKGROUNDS
 from fer_runtime import images, labelled
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError
 from fer_runtime.face_crop import FaceCrop
 from fer_runtime.faces import Face, FaceDetector, crops
@@ -30,6 +29,7 @@ from fer_runtime.images.cutting import Square
 from fer_runtime.images.fitting import fit
 from fer_runtime.images.loading import as_channels
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.spec import InputSpec
 from fer_runtime.stages.faces import enlarged
 

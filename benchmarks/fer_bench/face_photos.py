@@ -27,13 +27,13 @@ from PIL import Image
 from fer_bench import timing
 from fer_bench.face_pictures import astronaut, clouds, fer2013_heads, placed
 from fer_runtime import infer
-from fer_runtime.classifier import find_model
 from fer_runtime.faces.decoding import MOST, OVERLAP
 from fer_runtime.faces.detector import SHIPPED as DETECTOR
 from fer_runtime.faces.options import DETECT_SIZE, MIN_SCORE, FaceOptions
 from fer_runtime.images import Pixels
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 WIDTH, HEIGHT = 4000, 3000

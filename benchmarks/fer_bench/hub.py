@@ -16,8 +16,9 @@ import numpy as np
 import typer
 
 from fer_export.homes.hub.folder import write
-from fer_runtime.classifier import Classifier, find_model
+from fer_runtime.classifier import Classifier
 from fer_runtime.errors import DataError
+from fer_runtime.shipped import find_model
 from fer_runtime.sources import Files
 
 SCRIPT = Path(__file__).parent / "hub_runs" / "classify.mjs"

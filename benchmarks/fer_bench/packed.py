@@ -17,11 +17,11 @@ import typer
 
 from fer_bench import links, timing
 from fer_runtime import infer, pack
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import FerError
 from fer_runtime.machine import usable_threads
 from fer_runtime.packed.reader import PackedSet
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SHIPPED = ("compact_cnn", "compact_cnn.int8")

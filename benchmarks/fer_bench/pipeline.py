@@ -21,11 +21,11 @@ import typer
 
 from fer_bench import timing
 from fer_runtime import images
-from fer_runtime.classifier import find_model
 from fer_runtime.machine import usable_threads
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.rows import Row
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.sinks import open_sink
 from fer_runtime.sources import Files
 

@@ -19,8 +19,8 @@ import typer
 
 from fer_bench import timing
 from fer_runtime import images, infer, pack
-from fer_runtime.classifier import find_model
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.sources import Files
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

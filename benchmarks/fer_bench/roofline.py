@@ -25,9 +25,9 @@ import typer
 
 from fer_bench import graph_cost, timing
 from fer_bench.graph_cost import Cost
-from fer_runtime.classifier import find_model
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 SIDE = 1536

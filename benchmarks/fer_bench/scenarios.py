@@ -19,12 +19,12 @@ import typer
 from fer_bench import environment
 from fer_bench.load_generator import FULL, QUICK, SCENARIOS, Length, Outcome, System, highest_valid
 from fer_runtime import images, labelled, metrics
-from fer_runtime.classifier import find_model
 from fer_runtime.cli.console import say
 from fer_runtime.errors import DataError, FerError
 from fer_runtime.hashing import file_sha256
 from fer_runtime.machine import usable_threads
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 MORE = 1.25

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.cli.console import bound_spinning, progress_bar
 from fer_runtime.doctor import golden
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from fer_export.precision.reduction import Reduced

@@ -15,9 +15,9 @@ from typing import Annotated
 
 import typer
 
-from fer_runtime.classifier import find_model
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from fer_runtime.sources import Files
 from fer_runtime.tuning.search import search
 from fer_runtime.tuning.settings import Settings

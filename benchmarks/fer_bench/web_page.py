@@ -19,7 +19,8 @@ import typer
 
 from fer_bench.browser import Browser
 from fer_export.homes.web import page
-from fer_runtime.classifier import Classifier, find_model
+from fer_runtime.classifier import Classifier
+from fer_runtime.shipped import find_model
 from fer_runtime.sources import Files
 
 READY_SECONDS, LARGEST, AGREEMENT, RATE = 1.5, 7_000_000, 0.999, 30.0

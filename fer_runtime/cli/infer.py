@@ -87,8 +87,9 @@ def fer_infer(
         writing.output or "-",
         model=running.model, spec=ModelSpec.read(spec) if spec else None,
         provider=running.provider, max_pixels=running.max_pixels, on_error=writing.on_error,
-        ending=_ending(writing), top_k=writing.top_k, resume=writing.resume,
-        overwrite=writing.overwrite, faces=face_options(finding), smooth=seconds_of(finding.smooth),
+        ending=_ending(writing), top_k=writing.top_k, min_probability=running.min_probability,
+        resume=writing.resume, overwrite=writing.overwrite, faces=face_options(finding),
+        smooth=seconds_of(finding.smooth),
         thumbnails=writing.gallery is not None, part_images=writing.part_images, ray=writing.ray,
         provider_options=provider_options(running),
         **speed_options(running, faces=finding.faces),
@@ -222,10 +223,13 @@ def _watching(run: Run, writing: OutputOptions) -> list[Evaluation | Summary]:
         return []
     from fer_runtime.evaluation import Evaluation, Summary
 
-    labels = run.classifier.spec.labels
-    watching: list[Evaluation | Summary] = [Summary(labels)] if writing.summary else []
+    labels, least = run.columns.labels, run.columns.min_probability
+    watching: list[Evaluation | Summary] = []
+    if writing.summary:
+        watching.append(Summary(labels, min_probability=least))
     if writing.evaluate:
-        watching.append(Evaluation(labels, exclude_duplicates_of=writing.exclude_duplicates_of))
+        others = writing.exclude_duplicates_of
+        watching.append(Evaluation(labels, exclude_duplicates_of=others, min_probability=least))
     return watching
 
 

@@ -42,6 +42,9 @@ class ModelChoice(Group):
     provider: str = option(
         "auto", "Where it runs, or an error; auto reports its choice.", choices=provider_choices
     )
+    min_probability: float = option(
+        0.0, "Less probable predictions get the label uncertain.", min=0, max=1
+    )
 
 
 @dataclass(init=False, eq=False, repr=False)

@@ -54,8 +54,8 @@ def _kept(running: ModelOptions, *, faces: bool) -> Settings | None:
     folder = user_folder()
     if folder is None or not (folder / TUNED).is_file():  # most runs end here
         return None
-    from fer_runtime.classifier import find_model
     from fer_runtime.errors import ModelFileError
+    from fer_runtime.shipped import find_model
     from fer_runtime.tuning import kept
     from fer_runtime.tuning.settings import Settings
 

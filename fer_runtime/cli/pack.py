@@ -56,9 +56,9 @@ def fer_pack(
 
     fer-infer and fer-train take the pack like a folder: same rows, same names, nothing to decode.
     """
-    from fer_runtime.classifier import find_model
     from fer_runtime.packed.writer import pack
     from fer_runtime.session import Session
+    from fer_runtime.shipped import find_model
     from fer_runtime.spec import ModelSpec
 
     if spec is not None and model is None:

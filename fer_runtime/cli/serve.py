@@ -95,10 +95,10 @@ def fer_serve(
 def _options(
     running: ModelFlags, limiting: LimitFlags, allowed_origins: tuple[str, ...]
 ) -> ServeOptions:
-    from fer_runtime.classifier import find_model
     from fer_runtime.machine import usable_threads
     from fer_runtime.serve.limits import MEBIBYTE, Limits
     from fer_runtime.serve.service import ServeOptions
+    from fer_runtime.shipped import find_model
     from fer_runtime.spec import ModelSpec
 
     spec = ModelSpec.read(running.spec) if running.spec else None
@@ -110,6 +110,7 @@ def _options(
         decoders=usable,
         batch_size=running.batch_size,
         faces=_face_options(running.detect_size) if running.faces else None,
+        min_probability=running.min_probability,
         limits=Limits(
             max_body=int(limiting.max_body * MEBIBYTE), max_pixels=limiting.max_pixels,
             max_images=limiting.max_images, max_latency=limiting.max_latency,

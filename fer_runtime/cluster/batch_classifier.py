@@ -38,7 +38,7 @@ class BatchClassifier:
         column: the column with the images: paths, addresses in object stores, encoded bytes, or
             uint8 arrays (H, W[, C]).
         model: an ONNX file that is on every machine, or a shipped model's name; None as
-            `fer_runtime.classifier.find_model` does.
+            `fer_runtime.shipped.find_model` does.
         threads: threads of each process; one, so that the engine decides what runs side by side.
         **options: further arguments of `Classifier.load`.
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fer_runtime.classifier import SHIPPED
+from fer_runtime.shipped import SHIPPED
 
 if TYPE_CHECKING:
     from fer_runtime.session import Session

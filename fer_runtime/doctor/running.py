@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fer_runtime import providers
-from fer_runtime.classifier import find_model
 from fer_runtime.doctor import golden
 from fer_runtime.doctor.finding import NOTE, OK, PROBLEM, Finding
 from fer_runtime.errors import FerError, ProviderError
 from fer_runtime.providers import cuda, openvino, plugins
 from fer_runtime.providers.table import FALLBACK
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 PROVIDER, MODEL = 4, 5
 """Exit statuses of problems."""

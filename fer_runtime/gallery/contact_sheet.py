@@ -92,7 +92,7 @@ def _draw_tile(
         label, share = ("no face" if row.error is None else "error"), ""
     else:
         label, share = row.label, percent(row.probability).replace("\N{NO-BREAK SPACE}", " ")
-        if truth is not None and figures.labels[truth] != row.label:
+        if truth is not None and not row.uncertain and figures.labels[truth] != row.label:
             _draw_wrong(draw, place)
             lines.insert(0, (f"wrong, truth: {figures.labels[truth]}", BAD))
     y = top + TILE + 2

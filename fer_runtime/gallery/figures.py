@@ -13,7 +13,9 @@ class Figures:
 
     Attributes:
         labels: the model's labels.
-        faces: rows with a label: faces, or whole pictures where no faces were searched.
+        faces: rows with a prediction: faces, or whole pictures where no faces were searched.
+        uncertain: those of them that are less probable than the run's least probability; they have
+            no part in the counts per label.
         without_face: pictures in which no face was found.
         errors: pictures that could not be read.
         found: whether any row is of a face that was found in a picture.
@@ -27,7 +29,7 @@ class Figures:
     def __init__(self, labels: tuple[str, ...]) -> None:
         self.labels = labels
         self.places = {label: place for place, label in enumerate(labels)}
-        self.faces = self.without_face = self.errors = 0
+        self.faces = self.uncertain = self.without_face = self.errors = 0
         self.found = False
         self.predicted = np.zeros(len(labels), np.int64)
         self.confidence = np.zeros(len(labels))
@@ -45,6 +47,9 @@ class Figures:
             return
         self.faces += 1
         self.found = self.found or row.face is not None
+        if row.uncertain:
+            self.uncertain += 1
+            return
         place = self.places[row.label]
         self.predicted[place] += 1
         self.confidence[place] += row.probability
@@ -78,6 +83,8 @@ class Figures:
     def lines(self) -> list[tuple[str, str]]:
         """(title, figure) of what there is to say, as text."""
         found = [(f"{self.noun}s", f"{self.faces:,}")]
+        if self.uncertain:
+            found.append(("uncertain", f"{self.uncertain:,}"))
         if self.without_face:
             found.append(("without a face", f"{self.without_face:,}"))
         if self.errors:

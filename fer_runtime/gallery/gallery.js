@@ -7,7 +7,7 @@
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
 const jpegs = byId("jpegs").textContent;
-const NO_FACE = -1, ERROR = -2, LABELS = data.labels.length, MARGIN = 600;
+const ERROR = -2, UNCERTAIN = -3, LABELS = data.labels.length, MARGIN = 600;
 const grid = byId("grid"), dialog = byId("details");
 
 /* ---- entries: one object per row ---- */
@@ -25,14 +25,15 @@ const entries = data.names.map((name, index) => {
   ].filter(Boolean).join(", ");
   return {
     index, name, predicted, truth, from, thumbnail, which,
-    place: predicted >= 0 ? predicted : LABELS + (predicted === NO_FACE ? 0 : 1),
-    share: predicted < 0 ? -1 : data.probabilities[index * LABELS + predicted] / 10000,
+    place: predicted >= 0 ? predicted : LABELS - 1 - predicted,
+    share: predicted < 0 && predicted !== UNCERTAIN ? -1
+      : Math.max(...data.probabilities.slice(index * LABELS, (index + 1) * LABELS)) / 10000,
     wrong: predicted >= 0 && truth >= 0 && predicted !== truth,
     short: name.slice(name.lastIndexOf("/") + 1),
   };
 });
 const known = entries.some((entry) => entry.predicted >= 0 && entry.truth >= 0);
-const kinds = [...data.labels, "no face", "error"];
+const kinds = [...data.labels, "no face", "error", "uncertain"];
 
 const percent = (share) => `${Math.round(share * 100)}\u00a0%`;
 const plural = (count) => `${count.toLocaleString("en")} ${count === 1 ? "picture" : "pictures"}`;
@@ -44,7 +45,7 @@ function verdict(entry) {
 
 /* "happy, 94 %, wrong, truth: sad, party.jpg face 2" */
 function description(entry) {
-  const share = entry.predicted < 0 ? "" : percent(entry.share);
+  const share = entry.share < 0 ? "" : percent(entry.share);
   const name = `${entry.short} ${entry.which}`.trim();
   return [kinds[entry.place], share, verdict(entry), name].filter(Boolean).join(", ");
 }
@@ -59,7 +60,7 @@ function make(tag, attributes = {}, ...children) {
 /* ---- what is shown, and in which order ---- */
 
 const collator = new Intl.Collator("en", { numeric: true });
-const last = (entry) => entry.predicted < 0;
+const last = (entry) => entry.share < 0;
 const ORDERS = {
   wrong: ["Wrong ones first", (a, b) => b.wrong - a.wrong || last(a) - last(b) || b.share - a.share],
   sure: ["Most probable first", (a, b) => b.share - a.share],
@@ -150,7 +151,7 @@ function makeTile(position) {
   const tile = make("button", { type: "button", class: entry.wrong ? "tile wrong" : "tile" });
   tile.tabIndex = position === active ? 0 : -1;
   tile.dataset.position = position;
-  const share = entry.predicted < 0 ? "" : percent(entry.share);
+  const share = entry.share < 0 ? "" : percent(entry.share);
   const caption = make("span", { class: "caption", "aria-hidden": "true" },
     make("span", {}, make("strong", {}, kinds[entry.place]), make("span", {}, share)));
   if (known) {
@@ -230,9 +231,9 @@ let current = 0;  // closing the dialog makes the tile active that it was opened
 function describe() {
   const entry = shown[active], first = entry.index * LABELS;
   byId("details-title").textContent = kinds[entry.place] +
-    (entry.predicted < 0 ? "" : ` ${percent(entry.share)}`) + (verdict(entry) ? `, ${verdict(entry)}` : "");
+    (entry.share < 0 ? "" : ` ${percent(entry.share)}`) + (verdict(entry) ? `, ${verdict(entry)}` : "");
   byId("large").replaceChildren(makePicture(entry));
-  byId("bars").parentElement.hidden = entry.predicted < 0;
+  byId("bars").parentElement.hidden = entry.share < 0;
   byId("bars").replaceChildren(...data.labels.map((label, place) => {
     const share = data.probabilities[first + place] / 10000, fill = make("b");
     fill.style.width = `${100 * share}%`;

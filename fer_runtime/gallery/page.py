@@ -19,7 +19,7 @@ from fer_runtime.pages import content_hash, json_for_html
 from fer_runtime.rows import Row
 
 FOLDER = Path(__file__).parent
-NO_FACE, ERROR = -1, -2
+NO_FACE, ERROR, UNCERTAIN = -1, -2, -3
 """In place of a label's place, in the data of the page."""
 TEN_THOUSANDTHS = 10_000
 """Probabilities are whole numbers on the page: 10,000 is certain."""
@@ -68,7 +68,8 @@ def page_data(rows: Sequence[Row], figures: Figures) -> dict[str, Any]:
     return {
         "noun": figures.noun,
         "labels": [shown(label) for label in labels],
-        "counts": [*figures.predicted.tolist(), figures.without_face, figures.errors],
+        "counts": [*figures.predicted.tolist(), figures.without_face, figures.errors,
+                   figures.uncertain],
         "names": [shown(row.name) for row in rows],
         "numbers": [row.number or 0 for row in rows],
         "predicted": [_place(row, figures) for row in rows],
@@ -105,6 +106,8 @@ def page_data(rows: Sequence[Row], figures: Figures) -> dict[str, Any]:
 def _place(row: Row, figures: Figures) -> int:
     if row.error is not None:
         return ERROR
+    if row.uncertain:
+        return UNCERTAIN
     return NO_FACE if row.label is None else figures.places[row.label]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from fer_runtime.columns import UNCERTAIN, checked_probability
 from fer_runtime.faces.face import Face
 from fer_runtime.rows import Probabilities, top1
 
@@ -19,10 +20,12 @@ class Writer:
     Args:
         model: the model's name.
         labels: in the order of the probabilities.
+        min_probability: a less probable prediction gets the label "uncertain".
     """
 
-    def __init__(self, model: str, labels: Sequence[str]) -> None:
+    def __init__(self, model: str, labels: Sequence[str], min_probability: float = 0.0) -> None:
         self._labels = [json.dumps(label) for label in labels]
+        self._min_probability = checked_probability(min_probability, labels)
         self._start = (
             f'{{"model":{json.dumps(model)},"labels":[{",".join(self._labels)}],"images":['
         )
@@ -55,7 +58,9 @@ class Writer:
         """The members of an object for (K,) probabilities, without its braces."""
         values = probabilities.tolist()
         best = int(top1(probabilities))
-        return self._form % (self._labels[best], values[best], *values)
+        uncertain = values[best] < self._min_probability
+        label = f'"{UNCERTAIN}"' if uncertain else self._labels[best]
+        return self._form % (label, values[best], *values)
 
     def _face(self, face: Face, probabilities: Probabilities) -> str:
         place = {

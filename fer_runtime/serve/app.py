@@ -24,7 +24,7 @@ def make_app(service: Service) -> Starlette:
     """An ASGI application for one service; any ASGI server runs it.
 
     >>> from fer_runtime.serve.service import Service, ServeOptions
-    >>> from fer_runtime.classifier import find_model
+    >>> from fer_runtime.shipped import find_model
     >>> model = find_model("compact_cnn")
     >>> service = Service(ServeOptions(model, {"provider": "cpu"}, threads=1, decoders=1))
     >>> [route.path for route in make_app(service).routes][:2]

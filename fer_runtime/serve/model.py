@@ -31,15 +31,26 @@ class Served:
         sha256: the hash of its file.
         faces: how faces are found; None where images are crops of one face.
         max_pixels: larger images are refused.
+        min_probability: a less probable prediction gets the label "uncertain".
+
+    Raises:
+        ValueError: `min_probability` is not from 0 to 1.
+        DataError: it is more than 0, and the model itself has a label "uncertain".
     """
 
     def __init__(
-        self, session: Session, sha256: str, *, faces: FaceOptions | None, max_pixels: int
+        self,
+        session: Session,
+        sha256: str,
+        *,
+        faces: FaceOptions | None,
+        max_pixels: int,
+        min_probability: float = 0.0,
     ) -> None:
         self.session, self.sha256 = session, sha256
         self.name = session.path.name.removesuffix(".onnx")
         self.labels = session.spec.labels
-        self.writer = Writer(self.name, self.labels)
+        self.writer = Writer(self.name, self.labels, min_probability)
         self.pictures: FacesOfPictures | None = None
         if faces is not None:
             stage: Any = stage_of(session, faces, batch_size=1, max_pixels=max_pixels)
@@ -48,14 +59,22 @@ class Served:
 
     @classmethod
     def open(
-        cls, path: Path, *, faces: FaceOptions | None, max_pixels: int, **opening: Any
+        cls,
+        path: Path,
+        *,
+        faces: FaceOptions | None,
+        max_pixels: int,
+        min_probability: float = 0.0,
+        **opening: Any,
     ) -> Served:
         """Open a file; errors and `opening` as `Session.open`."""
         before = file_sha256(path) if path.is_file() else ""
         session = Session.open(path, **opening)
         if file_sha256(path) != before:
             raise ModelFileError(f"{path} was replaced while it was opened; try again.")
-        return cls(session, before, faces=faces, max_pixels=max_pixels)
+        return cls(
+            session, before, faces=faces, max_pixels=max_pixels, min_probability=min_probability
+        )
 
 
 def require_verdict(session: Session) -> None:

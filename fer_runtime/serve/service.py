@@ -36,6 +36,7 @@ class ServeOptions(NamedTuple):
         decoders: threads that decode images and find faces.
         batch_size: most images in one run of the model.
         faces: how faces are found; None where every image is the crop of one face.
+        min_probability: a less probable prediction gets the label "uncertain".
         limits: what is refused.
         allowed_origins: web pages of these origins may read answers; none by default.
     """
@@ -46,6 +47,7 @@ class ServeOptions(NamedTuple):
     decoders: int
     batch_size: int = 32
     faces: FaceOptions | None = None
+    min_probability: float = 0.0
     limits: Limits = Limits()
     allowed_origins: tuple[str, ...] = ()
 
@@ -172,7 +174,7 @@ class Service:
         options = self.options
         served = Served.open(
             options.model, faces=options.faces, max_pixels=self.limits.max_pixels, threads=1,
-            **options.opening,
+            min_probability=options.min_probability, **options.opening,
         )  # fmt: skip
         served.session.warm_up(1)
         served.session.warm_up(options.batch_size)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fer_runtime.columns import has_faces
+from fer_runtime.columns import UNCERTAIN, has_faces
 from fer_runtime.row_batch import RowBatch
 from fer_runtime.rows import Row, top1
 from fer_runtime.sinks.lines import Entry, LinesSink
@@ -40,7 +40,7 @@ class CsvSink(LinesSink):
         self._blank = [""] * (len(self.labels) + 2)
         self._kept: list[RowBatch] = []
         self._kept_rows = 0
-        self._quoted_labels = [_quoted(label) for label in self.labels]
+        self._quoted_labels = [_quoted(label) for label in (*self.labels, UNCERTAIN)]
 
     def write_batch(self, rows: RowBatch) -> None:
         if rows.errors or not self.columns.plain:
@@ -68,6 +68,7 @@ class CsvSink(LinesSink):
         best = top1(values)
         chosen = values[np.arange(len(values)), best]
         cells = six_decimals(np.column_stack([chosen, values]))
+        best = np.where(chosen.astype(float) < self.columns.min_probability, len(self.labels), best)
         labels = self._quoted_labels
         places = zip(names, best.tolist(), cells, strict=True)
         self.stream.write("".join([f"{name},{labels[b]}{each},\n" for name, b, each in places]))
@@ -248,6 +249,8 @@ class TextSink(LinesSink):
         else:
             top = row.prediction().top(self.top_k)
             text = ", ".join(f"{label} {value:.1%}" for label, value in top)
+            if row.uncertain:
+                text = f"{UNCERTAIN} ({text})"
         self.stream.write(f"{row.name}{_where(row)}: {text}".translate(CONTROLS) + "\n")
 
 

@@ -16,8 +16,8 @@ from fer_bench.engines.hosted import Hosted, clock
 from fer_bench.engines.table import ENGINES, KEEP_BLOCKS, Entry
 from fer_bench.graph_cost import Cost
 from fer_bench.roofline import Peaks
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError, FerError, ModelFileError
+from fer_runtime.shipped import find_model
 from fer_train import checkpoint, models
 
 HERE = "tests.bench.test_engines"

@@ -9,8 +9,8 @@ import pytest
 
 from fer_bench import load_generator
 from fer_bench.load_generator import Length, Outcome, System, highest_valid, outcome
-from fer_runtime.classifier import find_model
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 
 SHORT = Length(0.2, dict.fromkeys(load_generator.SCENARIOS, 20))
 SERVER = """================================================

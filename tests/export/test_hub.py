@@ -20,10 +20,10 @@ from fer_export.homes.hub import bill, folder, graph, resizing
 from fer_export.homes.hub.nodes import Nodes
 from fer_export.loading import load
 from fer_runtime import Classifier, images
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.images import fitting
 from fer_runtime.session import Session, softmax
+from fer_runtime.shipped import find_model
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 
 GREY: dict[str, Any] = {"mean": (0.5,), "std": (0.25,), "channels": 1}

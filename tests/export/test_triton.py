@@ -10,10 +10,10 @@ import pytest
 
 from fer_export.cli import main
 from fer_export.homes.triton import write
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.errors import DataError, ModelFileError
 from fer_runtime.hashing import file_sha256
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 
 
 def parsed(target: Path) -> Any:

@@ -16,7 +16,7 @@ from fer_bench.browser import Browser, find_program
 from fer_bench.web_page import filmed_camera
 from fer_export.homes.web import page
 from fer_runtime import Classifier, images
-from fer_runtime.classifier import find_model
+from fer_runtime.shipped import find_model
 
 pytestmark = pytest.mark.skipif(find_program() is None, reason="Chromium is not installed")
 PHOTO = Path(__file__).parent.parent / "data" / "astronaut.jpg"

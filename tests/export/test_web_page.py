@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 from fer_export.cli import app
 from fer_export.homes.web import page, runtime
 from fer_export.precision.table import beside
-from fer_runtime.classifier import find_model
 from fer_runtime.errors import DataError
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from tests.export.page_scripts import needs_node
 
 INT8 = find_model("compact_cnn.int8")

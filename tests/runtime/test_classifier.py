@@ -11,12 +11,13 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from fer_runtime import classifier as module
-from fer_runtime.classifier import Classifier, Prediction, find_model
+from fer_runtime import shipped as module
+from fer_runtime.classifier import Classifier, Prediction
 from fer_runtime.errors import ImageError, ModelFileError
 from fer_runtime.images import Source
 from fer_runtime.pipeline import BATCHES_IN_FLIGHT
 from fer_runtime.session import Session
+from fer_runtime.shipped import find_model
 from tests.runtime.tiny import LABELS
 
 Pixels = npt.NDArray[np.uint8]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.pipeline import Pipeline
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 from fer_runtime.sources import Files
 
 pytestmark = pytest.mark.gpu

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from fer_runtime import Classifier, infer
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.doctor import golden
 from fer_runtime.errors import ModelFileError, ModelSpecError, ProviderError
 from fer_runtime.faces.detector import FaceDetector
 from fer_runtime.providers import ProviderOptions
 from fer_runtime.providers import openvino as own
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 from fer_runtime.spec import ModelSpec
 from tests.runtime.conftest import SaveGraph
 from tests.runtime.onnx_writer import FLOAT, UINT8, node

@@ -166,7 +166,7 @@ def test_a_draft_of_a_killed_run_is_no_obstacle(
 
 
 def test_faces_have_several_rows_a_picture(tmp_path: Path, options: dict[str, Any]) -> None:
-    from fer_runtime.classifier import SHIPPED
+    from fer_runtime.shipped import SHIPPED
 
     photograph = Path(__file__).parents[1] / "data" / "astronaut.jpg"
     for n in range(6):

@@ -17,7 +17,6 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra `serve` is not installed")
 
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.serve.admission import Admission
 from fer_runtime.serve.batching import Batch, MicroBatches
 from fer_runtime.serve.endpoint import Held
@@ -25,6 +24,7 @@ from fer_runtime.serve.limits import Limits
 from fer_runtime.serve.refusals import RefusedError
 from fer_runtime.serve.service import Service
 from fer_runtime.session import Outputs
+from fer_runtime.shipped import SHIPPED
 from tests.runtime.served import options
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from fer_runtime.classifier import SHIPPED
+from fer_runtime.shipped import SHIPPED
 from tests.runtime.command import environment
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from fer_runtime import Classifier, FaceOptions
-from fer_runtime.classifier import SHIPPED
+from fer_runtime.shipped import SHIPPED
 
 pytest.importorskip("uvicorn", reason="the extra `serve` is not installed")
 pytest.importorskip("httptools", reason="the extra `serve` is not installed")

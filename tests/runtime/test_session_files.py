@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fer_runtime.classifier import SHIPPED
 from fer_runtime.errors import FerError, ModelFileError, ModelSpecError
 from fer_runtime.session import Session
+from fer_runtime.shipped import SHIPPED
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 from tests.runtime.onnx_writer import FLOAT, node
 

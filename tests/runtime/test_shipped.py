@@ -12,9 +12,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from fer_runtime.classifier import SHIPPED, Classifier, find_model
+from fer_runtime.classifier import Classifier
 from fer_runtime.cli.infer import app as infer_app
 from fer_runtime.errors import ModelFileError
+from fer_runtime.shipped import SHIPPED, find_model
 from fer_runtime.spec import ModelSpec
 
 

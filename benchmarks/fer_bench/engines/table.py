@@ -41,10 +41,10 @@ def _without_provider(name: str) -> Callable[[], str | None]:
 @cache
 def _without_bf16() -> str | None:
     """Also where this CPU's bf16 is not exact enough for the model that ships."""
-    from fer_runtime.classifier import SHIPPED
     from fer_runtime.errors import ProviderError
     from fer_runtime.providers import ProviderOptions, openvino
     from fer_runtime.session import Session
+    from fer_runtime.shipped import SHIPPED
 
     if (reason := _without_provider("openvino")()) is not None:
         return reason

@@ -30,7 +30,7 @@ def triton(
 ) -> None:
     """Write a model repository for Triton Inference Server: configuration, labels and model."""
     from fer_export.homes.triton import write
-    from fer_runtime.classifier import find_model
+    from fer_runtime.shipped import find_model
 
     target = write(
         find_model(model), folder, max_batch_size=max_batch_size, gpu=gpu, overwrite=overwrite
@@ -54,7 +54,7 @@ def web(
     """
     from fer_export.homes.web import page
     from fer_export.precision.table import beside
-    from fer_runtime.classifier import find_model
+    from fer_runtime.shipped import find_model
 
     chosen = find_model(model)
     smaller = beside(chosen, "int8") if int8 else None
@@ -88,7 +88,7 @@ def hub(
     bill of materials (CycloneDX) and SHA256SUMS.
     """
     from fer_export.homes.hub.folder import write
-    from fer_runtime.classifier import find_model
+    from fer_runtime.shipped import find_model
 
     files = write(
         find_model(model), folder, checkpoint=checkpoint, license_id=license_id,
