@@ -103,8 +103,8 @@ class Classifier:
         """Open a model.
 
         Args:
-            path: an ONNX file, or the name of a shipped model ("compact_cnn", "compact_cnn.int8");
-                default: what `find_model` finds.
+            path: an ONNX file, or the name of a shipped model ("compact_cnn", "accurate_cnn",
+                or "compact_cnn.int8"); default: what `find_model` finds.
             provider: "cpu", "cuda", "openvino" or "tensorrt" (or an error, never a silent
                 fallback), or "auto".
             threads: CPU threads; default: the cores that this process may use.

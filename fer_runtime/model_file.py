@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fer_runtime.errors import ModelFileError, ModelSpecError
+from fer_runtime.shipped import NAMES
 from fer_runtime.spec import METADATA_KEY, InputSpec, ModelSpec
 
 
@@ -14,7 +15,7 @@ def refuse_other_kinds(model: Path) -> None:
     if not model.exists():
         raise ModelFileError(
             f"{model} does not exist. `fer-export onnx best.pt` makes a model from a checkpoint; "
-            "those that come with the package are named compact_cnn and compact_cnn.int8."
+            f"those that come with the package are named {', '.join(NAMES)}."
         )
     if not model.is_file():
         raise ModelFileError(f"{model} is not a file.")

@@ -9,22 +9,29 @@ from fer_runtime.errors import ModelFileError
 
 MODEL_VARIABLE = "FER_MODEL"
 LOCAL_MODEL = "best.onnx"
-SHIPPED = Path(__file__).parent / "models" / "compact_cnn.onnx"
-"""The model that comes with the package; models/MODEL_CARD.md says what it is and is not for."""
+FOLDER = Path(__file__).parent / "models"
+MODELS = {
+    "compact_cnn": "small and fast; the default",
+    "accurate_cnn": "more accurate, and slower",
+}
+"""The models that come with the package, each also as NAME.int8; models/NAME.md is its card."""
+NAMES = tuple(f"{name}{infix}" for name in MODELS for infix in ("", ".int8"))
+SHIPPED = FOLDER / "compact_cnn.onnx"
+"""The one that is used by default."""
 
 
 def find_model(path: str | os.PathLike[str] | None = None) -> Path:
     """The model to use: `path`, else $FER_MODEL, else ./best.onnx, else the shipped one.
 
-    A name without an ending that is not a file here may be a shipped model's: "compact_cnn" or
-    "compact_cnn.int8".
+    A name without an ending that is not a file here may be a shipped model's: "compact_cnn",
+    "accurate_cnn", "compact_cnn.int8" or "accurate_cnn.int8".
 
     Raises:
         ModelFileError: there is none of them, or $FER_MODEL names a file that does not exist.
     """
     given = path if path is not None else os.environ.get(MODEL_VARIABLE)
     if given:
-        shipped = SHIPPED.parent / f"{os.fspath(given)}.onnx"
+        shipped = FOLDER / f"{os.fspath(given)}.onnx"
         named = os.path.basename(given) == os.fspath(given) and not os.path.exists(given)
         if named and shipped.is_file():
             return shipped

@@ -54,6 +54,8 @@ SLOW = (
     "fer-train fit",
     "fer-train compare",
     "fer-train evaluate",
+    "fer-train labels",
+    "fer-train cropping",
     "fer-export all",
     "fer-export onnx",
     "fer-export pt2",
@@ -286,7 +288,8 @@ def shortened(words: list[str]) -> list[str]:
     """The same command over fewer images and epochs."""
     if words[:2] == ["fer-train", "synth"]:
         return [*words, "--train", "70", "--validation", "35", "--test", "35"]
-    if words[:2] not in (["fer-train", "fit"], ["fer-train", "compare"]):
+    trains = ("fit", "compare", "labels")
+    if words[0] != "fer-train" or words[1] not in trains:
         return words
     if "--epochs" not in words:
         return [*words, "--epochs", "1"]

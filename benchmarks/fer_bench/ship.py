@@ -1,7 +1,8 @@
-"""Make the files in `fer_runtime/models`: `fer-bench ship best.pt --data fer2013`.
+"""Make a model's files in `fer_runtime/models`: `fer-bench ship best.pt --data fer2013`.
 
-Exports a checkpoint as fp32 and as int8 with parity on the validation images, writes its spec
-beside it, and writes the model card with figures measured by this very command.
+Exports a checkpoint as fp32 (or with its weights as fp16) and as int8, with parity on the
+validation images, writes its spec beside it, and writes the model card with figures measured by
+this very command.
 """
 
 from __future__ import annotations
@@ -15,20 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fer_runtime.cli.console import bound_spinning, progress_bar
+from fer_runtime.cli.options import choice
 from fer_runtime.doctor import golden
 from fer_runtime.machine import processor
 from fer_runtime.session import Session
-from fer_runtime.shipped import SHIPPED
+from fer_runtime.shipped import FOLDER, MODELS, SHIPPED
 
 if TYPE_CHECKING:
     from fer_export.precision.reduction import Reduced
     from fer_runtime.spec import ModelSpec
     from fer_train.checkpoint import Checkpoint
+    from fer_train.cropping import Cropping
     from fer_train.evaluate import Evaluation
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-MODELS = SHIPPED.parent
-CARD = "MODEL_CARD.md"
+STORED = {"compact_cnn": "fp32", "accurate_cnn": "fp16-weights"}
+"""Name of a model -> the precision of its file that computes in fp32."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,9 @@ class Figures:
     multiply_adds: int
     parity: dict[str, Any]
     bytes: int
+    stored: str
     reduced: Reduced
+    cropping: Cropping
 
 
 @app.command()
@@ -50,15 +55,18 @@ def ship(
     data: Annotated[Path, typer.Option(help="FER2013 with its train/ and validation/.")],
     history: Annotated[Path, typer.Option(help="history.csv of the run: epochs and time.")],
     machine: Annotated[str, typer.Option(help="The machine it was trained on.")],
-    folder: Annotated[Path, typer.Option(help="Where to write.")] = MODELS,
+    name: Annotated[
+        str, choice(tuple(MODELS), help="Which of the models that the runtime ships.")
+    ] = SHIPPED.stem,
+    folder: Annotated[Path, typer.Option(help="Where to write.")] = FOLDER,
 ) -> None:
-    """Export a checkpoint as the model that the runtime ships, with its spec and its card."""
+    """Export a checkpoint as a model that the runtime ships, with its spec and its card."""
     bound_spinning()
     from fer_export import exporter
     from fer_export.inspection import read_spec
     from fer_export.options import ExportOptions
     from fer_train import checkpoint as checkpoints
-    from fer_train import evaluate, models
+    from fer_train import cropping, evaluate, models
 
     loaded = checkpoints.load(checkpoint)
     with progress_bar("decoding images") as progress:
@@ -67,8 +75,9 @@ def ship(
     plain = replace(loaded, spec=loaded.spec.replace(temperature=1.0))
     uncalibrated = evaluate.evaluate_split(plain.deployable(), validation, train)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SHIPPED.name
-    exporter.export(checkpoint, "onnx", path, ExportOptions(images=data / "validation"))
+    path = folder / f"{name}.onnx"
+    whole = ExportOptions(precision=STORED[name], images=data / "validation")
+    exporter.export(checkpoint, "onnx", path, whole)
     options = ExportOptions(
         images=data / "validation",
         precision="int8",
@@ -84,6 +93,8 @@ def ship(
     golden.write(sessions, folder / golden.FILE.name)
     spec = read_spec(path)
     path.with_suffix(".json").write_text(spec.to_json() + "\n", encoding="utf-8")
+    with progress_bar("classifying crops") as progress:
+        crops = cropping.measure(loaded.deployable(), validation, progress=progress)
     net = loaded.net()
     figures = Figures(
         shipped,
@@ -92,26 +103,33 @@ def ship(
         models.multiply_adds(net, loaded.spec.input),
         dict(spec.parity or {}),
         path.stat().st_size,
+        STORED[name],
         # Its sizes are those before the verdicts were written into the files.
         replace(
             int8.verification.reduced,
             bytes={"fp32": path.stat().st_size, "int8": int8.path.stat().st_size},
         ),
+        crops,
     )
     with open(history, newline="", encoding="utf-8") as stream:
         epochs = list(csv.DictReader(stream))
-    text = card(loaded, figures, epochs, machine)
-    (folder / CARD).write_text(text, encoding="utf-8")
-    others = (int8.path.name, path.with_suffix(".json").name, golden.FILE.name, CARD)
+    card_path = path.with_suffix(".md")
+    card_path.write_text(card(name, loaded, figures, epochs, machine), encoding="utf-8")
+    others = (int8.path.name, path.with_suffix(".json").name, golden.FILE.name, card_path.name)
     print(f"{path}, {', '.join(others)}")
     print(json.dumps(figures.shipped.summary(), indent=2))
 
 
-def card(loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], machine: str) -> str:
+def card(
+    name: str, loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], machine: str
+) -> str:
     """The model card as Markdown."""
     spec = loaded.spec
     hours = sum(float(row.get("seconds") or 0) for row in epochs) / 3600
     return CARD_TEMPLATE.format(
+        name=name,
+        about=MODELS[name],
+        storage=STORAGE[figures.stored],
         architecture=spec.architecture,
         arguments=json.dumps(dict(spec.architecture_args)),
         size=f"{spec.input.height} x {spec.input.width}",
@@ -128,8 +146,11 @@ def card(loaded: Checkpoint, figures: Figures, epochs: list[dict[str, str]], mac
         temperature=f"{spec.temperature:.3f}",
         table=_table(figures.shipped),
         calibration=_calibration(figures),
+        coverage=_coverage(figures.shipped),
+        cropping=_cropping(figures.cropping),
         confusion=_confusion(figures.shipped),
         parity=f"{figures.parity['smallest_tolerance']:.1e}",
+        allowed=f"{figures.parity['tolerance']:g}",
         parity_images=f"{figures.parity['images']:,}",
         precisions=_precisions(figures.reduced),
         float_layers=_float_layers(figures.reduced),
@@ -179,6 +200,20 @@ def _calibration(figures: Figures) -> str:
     return "\n".join(lines)
 
 
+def _coverage(evaluation: Evaluation) -> str:
+    lines = ["| least probability | images with a label | of these right |", "|---:|---:|---:|"]
+    for point in evaluation.coverage:
+        right = "" if point["accuracy"] is None else f"{point['accuracy']:.1%}"
+        lines.append(f"| {point['min_probability']:g} | {point['coverage']:.1%} | {right} |")
+    return "\n".join(lines)
+
+
+def _cropping(crops: Cropping) -> str:
+    heading, *rows = crops.rows()
+    lines = [f"| {' | '.join(heading)} |", "|---|" + "---:|" * (len(heading) - 1)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
 def _precisions(reduced: Reduced) -> str:
     from fer_export.report.text import precision_rows
 
@@ -203,13 +238,20 @@ def _confusion(evaluation: Evaluation) -> str:
     return "\n".join(lines)
 
 
-CARD_TEMPLATE = """\
-# Model card: the model that fer-runtime ships
+STORAGE = {
+    "fp32": "",
+    "fp16-weights": ", its weights stored as fp16 and computed as fp32",
+}
 
-`{architecture}` {arguments}: {size} grey pixels in, seven classes out
+CARD_TEMPLATE = """\
+# Model card: {name}
+
+One of the models that fer-runtime ships: {about} (`fer-infer --model {name}`).
+
+The architecture `{architecture}` with {arguments}: {size} grey pixels in, seven classes out
 ({labels}). {parameters} parameters, {multiply_adds} multiply-adds per image,
-one ONNX file of {megabytes}; the same as int8 beside it (`fer-infer --model compact_cnn.int8`).
-Written by `fer-bench ship`, which measured every figure below.
+one ONNX file of {megabytes}{storage}; the same as int8 beside it (`fer-infer --model {name}.int8`).
+Written by `fer-bench ship --name {name}`, which measured every figure below.
 
 **The weights are for research and evaluation only.** FER2013 was collected from the web without its
 subjects' consent and under unclear terms, so they are not covered by the code's licence.
@@ -259,6 +301,21 @@ changes probabilities, never labels.
 
 {calibration}
 
+### Images without a label
+
+`fer-infer --min-probability 0.7` gives the label `uncertain` where the most probable label is less
+probable. What remains, and how much of it is right:
+
+{coverage}
+
+### Other crops
+
+A face detector crops a face a little differently each time. The same images cropped anew
+(`fer-train cropping`; edges are repeated beyond the image); the last row draws size, shift and
+angle for each image, five times:
+
+{cropping}
+
 ### Confusion matrix (images)
 
 {confusion}
@@ -267,7 +324,7 @@ changes probabilities, never labels.
 
 ONNX, uint8 pixels in, logits and probabilities out, normalisation inside. Parity with PyTorch on
 {parity_images} inputs, noise and faces: the smallest tolerance that would have passed is {parity}
-of the logits' standard deviation (allowed: 1e-4). The result is embedded in the file:
+of the logits' standard deviation (allowed: {allowed}). The result is embedded in the file:
 `fer-export inspect` prints it.
 
 int8 is static and per channel, calibrated on at most 512 images of Training (without those that are

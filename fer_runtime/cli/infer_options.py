@@ -35,8 +35,8 @@ class ModelChoice(Group):
     """Which model runs, and where."""
 
     model: str | None = option(
-        None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped one. "
-        "compact_cnn.int8 is the shipped one as int8.",
+        None, "ONNX file; default: $FER_MODEL, else ./best.onnx, else the shipped compact_cnn. "
+        "accurate_cnn is shipped too, and each as int8: compact_cnn.int8.",
     )  # fmt: skip
     spec: Path | None = option(None, "ModelSpec as JSON, for an ONNX file that contains none.")
     provider: str = option(

@@ -11,7 +11,7 @@ from fer_runtime.errors import FerError, ProviderError
 from fer_runtime.providers import cuda, openvino, plugins
 from fer_runtime.providers.table import FALLBACK
 from fer_runtime.session import Session
-from fer_runtime.shipped import find_model
+from fer_runtime.shipped import NAMES, find_model
 
 PROVIDER, MODEL = 4, 5
 """Exit statuses of problems."""
@@ -115,7 +115,7 @@ def models() -> Iterator[Finding]:
         text = f"the installation is incomplete: {error}"
         yield Finding("models", "golden logits", PROBLEM, text, MODEL)
         return
-    for name in golden.MODELS:
+    for name in NAMES:
         for provider in running:
             yield _compared(name, provider, expected[name])
 

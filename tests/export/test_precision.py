@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -157,7 +158,8 @@ def test_precision_that_a_format_does_not_support_is_named(
     exported: Artefacts, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        DataError, match="--precision int4 is not a precision; allowed: fp32, fp16, int8"
+        DataError,
+        match="--precision int4 is not a precision; allowed: fp32, fp16, fp16-weights, int8",
     ):
         exporter.export(exported.checkpoint, "onnx", options=ExportOptions(precision="int4"))
     with pytest.raises(DataError, match="--precision fp16: pt2 supports fp32 only"):
@@ -213,6 +215,65 @@ def test_weight_scaled_in_fp16_is_caught(exported: Artefacts, tmp_path: Path) ->
     onnx.save(model, done.path)
     report = verify(exported.checkpoint, done.path).report
     assert any("logits differ" in failure for failure in report.failures)
+
+
+def test_fp16_weights_are_half_the_file_and_computed_in_fp32(
+    exported: Artefacts, dataset: Path, tmp_path: Path
+) -> None:
+    source = Path(shutil.copy(exported.checkpoint, tmp_path / "best.pt"))
+    options = ExportOptions(precision="fp16-weights", images=dataset / "test")
+    done = exporter.export(source, "onnx", options=options)
+    assert done.path == tmp_path / "best.fp16-weights.onnx"
+    model = onnx.load(done.path)
+    halves = {e.name for e in model.graph.initializer if e.data_type == onnx.TensorProto.FLOAT16}
+    weighted = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert len(halves) == len(weighted) >= 8
+    casts = {node.output[0] for node in model.graph.node if set(node.input) & halves}
+    assert casts == {node.input[1] for node in weighted}
+    assert done.report.agreement >= 0.998 and 1e-6 < done.report.smallest_tolerance < 0.01
+    reduced = done.verification.reduced
+    assert reduced is not None and reduced.bytes["fp16-weights"] < 0.65 * reduced.bytes["fp32"]
+    assert precision.precision_of(done.path).name == "fp16-weights"
+    assert precision.precision_of(done.path).computes == "fp32"
+    assert verify(source, done.path, ExportOptions(images=dataset / "test"))
+    fp16 = exporter.export(source, "onnx", options=ExportOptions(precision="fp16"))
+    assert precision.precision_of(fp16.path).name == "fp16"
+    # The runtime computes the casts when it opens the file, none for each image.
+    options_of_session = onnxruntime.SessionOptions()
+    options_of_session.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options_of_session.graph_optimization_level = (
+        onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    )
+    onnxruntime.InferenceSession(done.path, options_of_session, ["CPUExecutionProvider"])
+    left = onnx.load(tmp_path / "optimised.onnx")
+    kinds = {e.data_type for e in left.graph.initializer}
+    assert onnx.TensorProto.FLOAT16 not in kinds
+
+
+def test_a_changed_fp16_weight_is_caught(exported: Artefacts, tmp_path: Path) -> None:
+    options = ExportOptions(precision="fp16-weights")
+    done = exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx", options)
+    model = onnx.load(done.path)
+    entry = next(e for e in model.graph.initializer if e.data_type == onnx.TensorProto.FLOAT16)
+    larger = onnx.numpy_helper.to_array(entry) * np.float16(1.2)
+    entry.CopyFrom(onnx.numpy_helper.from_array(larger, entry.name))
+    onnx.save(model, done.path)
+    report = verify(exported.checkpoint, done.path).report
+    assert any("logits differ" in failure for failure in report.failures)
+
+
+def test_a_weight_too_large_for_fp16_is_named(exported: Artefacts, tmp_path: Path) -> None:
+    loaded = checkpoint.load(exported.checkpoint)
+    state = {name: tensor.clone() for name, tensor in loaded.state_dict.items()}
+    last = [name for name in state if name.endswith("weight")][-1]
+    state[last] *= 1e7
+    spec = loaded.spec.replace(provenance=type(loaded.spec.provenance)())
+    checkpoint.save(tmp_path / "best.pt", spec, state)
+    with pytest.raises(ParityError, match=r"The weight .* has a value of [\d,]+; fp16 ends at"):
+        exporter.export(
+            tmp_path / "best.pt", "onnx", options=ExportOptions(precision="fp16-weights")
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
 
 
 @pytest.mark.parametrize("opset", [18, 22])

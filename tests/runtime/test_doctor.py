@@ -17,6 +17,7 @@ from fer_runtime.doctor import golden, installation, report, running
 from fer_runtime.doctor.finding import NOTE, OK, PROBLEM, Finding
 from fer_runtime.providers import plugins, wheels
 from fer_runtime.session import Session
+from fer_runtime.shipped import NAMES
 from tests.runtime.command import DOCTOR, environment
 from tests.runtime.stand_ins import Driver, Pretend
 
@@ -151,7 +152,7 @@ def test_plugins_are_listed(
 
 def test_shipped_models_compute_what_they_did_where_they_were_made() -> None:
     found = by_name(running.models())
-    for name in golden.MODELS:
+    for name in NAMES:
         each = found[f"{name} on cpu"]
         assert each.state == OK
         assert each.details["difference"] < golden.TOLERANCE[name]

@@ -177,6 +177,69 @@ def evaluate(
 
 @app.command()
 @expand
+def labels(
+    recipe: Recipe,
+    data: Data,
+    output: Annotated[Path, typer.Option(help="Folder for labels.csv, pictures and the runs.")],
+    folds: Annotated[int, typer.Option(help="Models to train.", min=2)] = 5,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep finished folds; continue.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.", min=1)] = None,
+) -> None:
+    """Find labels that no model believes: each fold of training is held out from one model.
+
+    `fit --label-probabilities labels.csv` trains without the least probable ones.
+    """
+    from fer_train import fit as fitting
+    from fer_train import labels as finding
+    from fer_train.label_file import FILE
+
+    with progress_bar("decoding images") as progress:
+        prepared = fitting.prepare(data, recipe, progress=progress)
+    options = fitting.RunOptions(resume=resume, threads=threads)
+    found = finding.out_of_fold(prepared, output, recipe, options, folds=folds)
+    print_table(finding.table(found))
+    print(f"{output / FILE}, and confusion.png, predictions.png beside it")
+
+
+@app.command()
+def cropping(
+    checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
+    data: Data,
+    split: Annotated[str, choice(SPLITS, help="Split of the data set.")] = "validation",
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for figures and picture; default: the checkpoint's.")
+    ] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure what accuracy is lost where faces are cropped a little differently."""
+    from fer_train import checkpoint as checkpoints
+    from fer_train import cropping as crops
+    from fer_train import evaluate as evaluation
+    from fer_train import plots
+
+    loaded = checkpoints.load(checkpoint, factory=architecture)
+    with progress_bar("decoding images") as progress:
+        images, _ = evaluation.load_split(loaded, data, split, progress=progress)
+    with progress_bar("classifying crops") as progress:
+        result = crops.measure(loaded.deployable(), images, progress=progress)
+    folder = output or checkpoint.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result.to_dict(), indent=2)
+    (folder / f"cropping-{split}.json").write_text(text + "\n", encoding="utf-8")
+    plots.cropping(result, folder / f"cropping-{split}.png")
+    if as_json:
+        print(text)
+    else:
+        print_table(result.rows())
+
+
+@app.command()
+@expand
 def compare(
     recipe: Recipe,
     data: Data,

@@ -40,6 +40,11 @@ class Evaluation:
             self.targets, self.probabilities.argmax(1), len(self.labels)
         )
 
+    @property
+    def coverage(self) -> list[dict[str, float | None]]:
+        """What a least probability keeps, and how much of it is right (`metrics.coverage`)."""
+        return metrics.coverage(self.probabilities, self.targets)
+
     def summary(self) -> dict[str, float]:
         """All figures by name (`fer_runtime.metrics.summary`)."""
         return metrics.summary(self.probabilities, self.targets, self.labels)
@@ -64,6 +69,7 @@ class Evaluation:
             "metrics": self.summary(),
             "intervals_95": metrics.intervals(self.probabilities, self.targets, self.labels),
             "confusion": self.confusion.tolist(),
+            "coverage": self.coverage,
         }
         unseen = self.unseen()
         if unseen:

@@ -24,6 +24,7 @@ from fer_train import (
     evaluate,
     guards,
     loggers,
+    omitting,
     outputs,
     plots,
     resuming,
@@ -136,9 +137,23 @@ def prepare(root: Path, recipe: Recipe, *, progress: data.Progress | None = None
     loaded = splits.load_training_data(
         root, raw, labels, plan, skip_unreadable=recipe.skip_unreadable, progress=progress
     )
+    loaded = replace(loaded, train=_kept(root, raw, loaded, recipe))
     mean, std = data.mean_and_std(loaded.train)
     measured = replace(raw, mean=recipe.numbers("mean") or mean, std=recipe.numbers("std") or std)
     return Prepared(loaded, measured, labels, root.name, data.sha256(root))
+
+
+def _kept(root: Path, spec: InputSpec, loaded: splits.TrainingData, recipe: Recipe) -> data.Split:
+    """The training split without what the recipe leaves out of it."""
+    train = loaded.train
+    if recipe.skip_duplicates:
+        others = [loaded.validation, *(part for part in loaded.made if part.name != train.name)]
+        test = data.load_split(root, "test", spec, train.labels, skip_unreadable=True)
+        train = omitting.duplicates(train, others if test is None else [*others, test])
+    if recipe.label_probabilities:
+        file, least = Path(recipe.label_probabilities), recipe.min_label_probability
+        train = omitting.improbable(train, file, least)
+    return train
 
 
 def run(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from matplotlib import pyplot
 from matplotlib.ticker import MaxNLocator
 
+from fer_train.cropping import ANGLE, Cropping
 from fer_train.evaluate import Evaluation
 
 BLUE, VERMILION = "#0072B2", "#D55E00"
@@ -122,6 +123,31 @@ def confusion(matrix: npt.NDArray[np.integer], labels: Sequence[str], path: Path
     axis.set_xlabel("predicted")
     axis.set_ylabel("labelled (images)")
     axis.set_title("share of each labelled class, and count", fontsize=10)
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def cropping(result: Cropping, path: Path) -> None:
+    """Accuracy over the size and place of the crop (left) and over its angle (right)."""
+    figure, axes = pyplot.subplots(
+        1, 2, figsize=(9, 3.8), sharey=True, layout="constrained", width_ratios=(2, 1)
+    )
+    for place, (change, points) in enumerate(result.curves().items()):
+        axis, unit = (axes[1], 1) if change == ANGLE else (axes[0], 100)
+        colour, dash, marker = STYLES[place]
+        axis.plot(
+            [point.amount * unit for point in points], [point.accuracy for point in points],
+            linestyle=dash, marker=marker, markersize=4, color=colour, label=change,
+        )  # fmt: skip
+    for axis in axes:
+        axis.axhline(
+            result.at_random.accuracy, color="0.4", linewidth=1, label=result.at_random.change
+        )
+        axis.grid(alpha=0.3)
+        axis.legend(frameon=False, fontsize=8)
+    axes[0].set_xlabel("% of the crop's side")
+    axes[1].set_xlabel("degrees")
+    axes[0].set_ylabel(f"accuracy on {result.images:,} images")
     figure.savefig(path, dpi=130)
     pyplot.close(figure)
 

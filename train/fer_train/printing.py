@@ -14,7 +14,7 @@ def print_table(table: Sequence[tuple[str, ...]]) -> None:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join([first.strip().ljust(widths[0]), *rest]))
+        print("  ".join([first.strip().ljust(widths[0]), *rest]).rstrip())
 
 
 def stats_text(found: Stats) -> str:

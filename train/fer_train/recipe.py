@@ -89,6 +89,16 @@ class Recipe:
     )
     std: str = option("", "Per channel on the 0-1 scale; default: measured.", panel=DATA)
     skip_unreadable: bool = option(False, "Skip unreadable images instead of stopping.", panel=DATA)
+    skip_duplicates: bool = option(
+        False, "Train without images whose content is in validation or test too.", panel=DATA
+    )
+    label_probabilities: str = option(
+        "", "The labels.csv of `fer-train labels`, which says how probable each label is.",
+        panel=DATA,
+    )  # fmt: skip
+    min_label_probability: float = option(
+        0.05, "Train without images whose label is less probable in that file.", panel=DATA
+    )
     architecture: str = option(
         "compact_cnn",
         f"Model: {', '.join(ARCHITECTURES)}, a torchvision name such as resnet18, timm:NAME "

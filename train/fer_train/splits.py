@@ -136,19 +136,7 @@ def cut(
     Raises:
         DataError: a class with too few images for every part.
     """
-    rng = np.random.default_rng(seed)
-    _, first, group = np.unique(contents(pool), return_index=True, return_inverse=True)
-    stratum = pool.targets.numpy()[first] if stratify else np.zeros(len(first), int)
-    part_of_group = np.zeros(len(first), int)
-    sizes = np.bincount(group)
-    for value in np.unique(stratum):
-        members = rng.permutation(np.flatnonzero(stratum == value))
-        ends = np.rint(np.cumsum(fractions) * sizes[members].sum())
-        starts = np.cumsum(sizes[members]) - sizes[members]
-        part_of_group[members] = np.minimum(
-            np.searchsorted(ends, starts, side="right"), len(fractions) - 1
-        )
-    part = part_of_group[group]
+    part = _dealt(pool, fractions, stratify=stratify, seed=seed)
     parts = tuple(
         pool.take(torch.from_numpy(np.flatnonzero(part == index)), SPLITS[index])
         for index in range(len(fractions))
@@ -161,6 +149,55 @@ def cut(
                 f"share in {made.name}; add images, or cut larger parts."
             )
     return parts
+
+
+def folds(pool: Split, count: int, *, seed: int = 0) -> tuple[TrainingData, ...]:
+    """`count` ways to hold a part out: each image is in the validation split of just one.
+
+    Each class is cut evenly, and images of equal content stay together.
+
+    Raises:
+        DataError: fewer than two folds, or a class with too few images for each of them.
+    """
+    if count < 2:
+        raise DataError(f"There are {count} folds; two are the least.")
+    part = _dealt(pool, [1 / count] * count, stratify=True, seed=seed)
+
+    def side(members: npt.NDArray[np.bool_], name: str) -> Split:
+        return pool.take(torch.from_numpy(np.flatnonzero(members)), name)
+
+    made = tuple(
+        TrainingData(side(part != index, "train"), side(part == index, "validation"))
+        for index in range(count)
+    )
+    for label, least in (
+        (label, fold.validation.counts()[label]) for fold in made for label in pool.labels
+    ):
+        if not least:
+            raise DataError(
+                f"The class {label} has too few images ({pool.counts()[label]}) for {count} folds."
+            )
+    return made
+
+
+def _dealt(
+    pool: Split, fractions: Sequence[float], *, stratify: bool, seed: int
+) -> npt.NDArray[np.integer]:
+    """(N,) the part of each image: 0 to len(fractions) - 1."""
+    rng = np.random.default_rng(seed)
+    _, first, group = np.unique(contents(pool), return_index=True, return_inverse=True)
+    stratum = pool.targets.numpy()[first] if stratify else np.zeros(len(first), int)
+    part_of_group = np.zeros(len(first), int)
+    sizes = np.bincount(group)
+    for value in np.unique(stratum):
+        members = rng.permutation(np.flatnonzero(stratum == value))
+        ends = np.rint(np.cumsum(fractions) * sizes[members].sum())
+        starts = np.cumsum(sizes[members]) - sizes[members]
+        part_of_group[members] = np.minimum(
+            np.searchsorted(ends, starts, side="right"), len(fractions) - 1
+        )
+    found: npt.NDArray[np.integer] = part_of_group[group]
+    return found
 
 
 def contents(split: Split) -> npt.NDArray[np.bytes_]:

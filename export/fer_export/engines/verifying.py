@@ -174,7 +174,7 @@ def _verdict(
             report, [f"{file.name} has other weights than the checkpoint"]
         )
     return EngineVerdict(
-        name, engine.title, file, ran.version, ran.arithmetic, precision.name, title, report
+        name, engine.title, file, ran.version, ran.arithmetic, precision.computes, title, report
     )
 
 

@@ -18,6 +18,8 @@ from fer_runtime.spec import METADATA_KEY
 MAX_BYTES = 1 << 31
 """protobuf ends at 2 GiB."""
 FLOATS = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
+"""Operators whose second input is a weight."""
 PRODUCER_NOTES = (
     "pkg.torch.onnx.stack_trace", "pkg.torch.onnx.fx_node", "pkg.torch.onnx.class_hierarchy",
 )  # fmt: skip

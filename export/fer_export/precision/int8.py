@@ -35,7 +35,6 @@ METHODS = ("MinMax", "Percentile", "Entropy")
 MAX_LOSS = 0.005
 """Macro-F1 that int8 may lose against fp32."""
 MAX_CALIBRATION_IMAGES = 512
-_WEIGHTED = ("Conv", "Gemm", "MatMul", "ConvTranspose")
 
 
 def make(job: Job) -> Made:
@@ -229,7 +228,7 @@ def _outside(path: Path, kept: Sequence[str]) -> list[str]:
     digits, and each way in and out of int8 costs time.
     """
     nodes = onnx.load(path).graph.node
-    layers = {node.name for node in nodes if node.op_type in _WEIGHTED} - set(kept)
+    layers = {node.name for node in nodes if node.op_type in graph.WEIGHTED} - set(kept)
     after: set[str] = set()  # values that come from an int8 layer
     for node in nodes:
         if node.name in layers or not after.isdisjoint(node.input):
@@ -277,7 +276,7 @@ def _named(float_layers: str, prepared: Path) -> tuple[str, ...]:
 
 def _layers(path: Path) -> list[str]:
     """The names of the layers with weights, in order."""
-    return [node.name for node in onnx.load(path).graph.node if node.op_type in _WEIGHTED]
+    return [node.name for node in onnx.load(path).graph.node if node.op_type in graph.WEIGHTED]
 
 
 def _first_and_last(path: Path) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ class Precision:
         tolerance: largest difference of logits in standard deviations of the reference's, unless
             another is given; None compares decisions only.
         min_agreement: smallest share of equal top-1, unless another is given.
+        arithmetic: the precision that it computes in, where that is not its own.
         requires: option -> what it is, for options without which it cannot be made.
         providers: where it is compared.
         maker: (Job) -> Made writes the file from the fp32 one; None for fp32 itself.
@@ -42,11 +43,17 @@ class Precision:
     infix: str
     tolerance: float | None
     min_agreement: float
+    arithmetic: str = ""
     requires: Mapping[str, str] = field(default_factory=dict)
     providers: tuple[str, ...] = ("cpu", "cuda")
     maker: str | Callable[[Job], Made] | None = None
     detector: str | Callable[[Path], bool] | None = None
     accuracy_check: str | Callable[..., list[str]] | None = None
+
+    @property
+    def computes(self) -> str:
+        """The precision that it computes in."""
+        return self.arithmetic or self.name
 
     def accuracy_failures(
         self, deployable: Deployable, spec: ModelSpec, artefact: Path, evaluation: Path | None
@@ -70,6 +77,17 @@ PRECISIONS: dict[str, Precision] = {
         min_agreement=0.995,
         maker="fer_export.precision.half:make",
         detector="fer_export.precision.half:is_half",
+    ),
+    "fp16-weights": Precision(
+        "fp16-weights",
+        "half the size, computed in fp32 everywhere",
+        ".fp16-weights",
+        # Only the weights are rounded, to 11 bits.
+        tolerance=0.01,
+        min_agreement=0.998,
+        arithmetic="fp32",
+        maker="fer_export.precision.half_weights:make",
+        detector="fer_export.precision.half_weights:has_half_weights",
     ),
     "int8": Precision(
         "int8",

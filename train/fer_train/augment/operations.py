@@ -23,12 +23,32 @@ def warp(
     uniformly between minus and plus; `flip` mirrors half of the images.
     """
     count = len(images)
-    angle = _uniform(count, rotate, generator) * math.pi / 180
+    angle = _uniform(count, rotate, generator)
     zoom = 1 + _uniform(count, scale, generator)
     mirror = torch.ones(count)
     if flip:
         mirror -= 2 * torch.bernoulli(torch.full((count,), 0.5), generator=generator)
-    # affine_grid's coordinates run from -1 to 1, so a shift of the whole side is 2.
+    moved = torch.stack([_uniform(count, shift, generator) for _ in range(2)], 1)
+    return resample(images, zoom, angle, moved, mirror)
+
+
+def resample(
+    images: torch.Tensor,
+    zoom: torch.Tensor,
+    angle: torch.Tensor,
+    moved: torch.Tensor,
+    mirror: torch.Tensor,
+) -> torch.Tensor:
+    """Crop each image anew in one bilinear sampling; edges are repeated.
+
+    Args:
+        images: (N, C, H, W) float32.
+        zoom: (N,) sides of the new crops, relative to the image's.
+        angle: (N,) degrees by which the crops are turned.
+        moved: (N, 2) shifts to the right and down, as fractions of the side.
+        mirror: (N,) -1 where an image is mirrored, else 1.
+    """
+    angle = angle * math.pi / 180
     theta = torch.stack(
         [
             torch.stack([zoom * angle.cos() * mirror, -zoom * angle.sin()], 1),
@@ -36,8 +56,8 @@ def warp(
         ],
         1,
     )
-    moved = 2 * torch.stack([_uniform(count, shift, generator) for _ in range(2)], 1)
-    theta = torch.cat([theta, moved[:, :, None]], 2).to(images.device)
+    # affine_grid's coordinates run from -1 to 1, so a shift of the whole side is 2.
+    theta = torch.cat([theta, 2 * moved[:, :, None]], 2).to(images.device)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 

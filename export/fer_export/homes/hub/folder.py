@@ -13,7 +13,7 @@ import numpy as np
 
 from fer_export.homes.hub import bill, card, graph, settings
 from fer_export.parity import inputs
-from fer_export.precision.table import PRECISIONS, beside, precision_of
+from fer_export.precision.table import beside, precision_of
 from fer_runtime import __version__
 from fer_runtime.errors import DataError, ModelFileError, ParityError
 from fer_runtime.hashing import file_sha256, weights_sha256
@@ -21,9 +21,9 @@ from fer_runtime.session import Session, softmax
 from fer_runtime.spec import ModelSpec
 
 FILES = {"fp32": "model.onnx", "int8": "model_quantized.onnx", "fp16": "model_fp16.onnx"}
-"""Precision -> the name of its file in transformers.js."""
+"""What a file computes in -> its name in transformers.js."""
 DTYPES = {"fp32": "fp32", "int8": "q8", "fp16": "fp16"}
-"""Precision -> what transformers.js calls it."""
+"""What a file computes in -> what transformers.js calls it."""
 TOLERANCE = 1e-4
 """Largest difference of a probability from the model's own, where no resize is needed."""
 SUMS, BILL = "SHA256SUMS", "bom.cdx.json"
@@ -94,10 +94,10 @@ def _fill(
 
 
 def _sources(model: Path) -> Mapping[str, Path]:
-    """Precision -> file of the same weights: `model` itself, and those beside it."""
-    found = {precision_of(model).name: model}
+    """What they compute in -> files of the same weights: `model` itself, and those beside it."""
+    found = {precision_of(model).computes: model}
     if "fp32" in found:
-        others = {name: beside(model, name) for name in PRECISIONS if name != "fp32"}
+        others = {name: beside(model, name) for name in FILES if name != "fp32"}
         found.update({name: path for name, path in others.items() if path is not None})
     return found
 
