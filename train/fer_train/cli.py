@@ -239,6 +239,40 @@ def cropping(
 
 
 @app.command()
+def average(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(metavar="BEST.PT…", help="Checkpoints of one model, or one.")
+    ],
+    data: Data,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")],
+    fit_temperature: Annotated[
+        bool, typer.Option(help="Calibrate the probabilities on validation anew.")
+    ] = True,
+    architecture: Annotated[
+        str | None, typer.Option(help="package.module:factory that the checkpoints may import.")
+    ] = None,
+) -> None:
+    """Average weights of runs from one start, and fit BatchNorm to images as they are.
+
+    Training's augmentation blurs images; with statistics of sharp ones, one checkpoint gains too.
+    """
+    from fer_train import averaging, evaluate
+    from fer_train import checkpoint as reading
+
+    refuse_overwriting(output, checkpoints)
+    loaded = [reading.load(path, factory=architecture) for path in checkpoints]
+    mean = averaging.average(loaded)
+    with progress_bar("decoding images") as progress:
+        validation, train = evaluate.load_split(mean, data, progress=progress)
+    if train is None:
+        raise DataError(f"{data} contains no training split to measure BatchNorm on.")
+    with progress_bar("measuring BatchNorm") as progress:
+        mean = averaging.measure_statistics(mean, train.images, progress=progress)
+    result = averaging.finish(mean, validation, train, output, calibrate=fit_temperature)
+    print_evaluation(result.to_dict(), f"{output}, validation")
+
+
+@app.command()
 @expand
 def compare(
     recipe: Recipe,

@@ -140,7 +140,13 @@ def _recropped(images: torch.Tensor, seed: int) -> Iterator[tuple[str, float, to
         yield ANGLE, amount, _crop(images, angle=amount)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(DRAWS):
-        yield "all at random", 0.0, _bytes(warp(images.float(), generator, flip=False, **JITTER))
+        yield "all at random", 0.0, _jittered(images, generator)
+
+
+def _jittered(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    scale, shift, rotate = (JITTER[name] for name in ("scale", "shift", "rotate"))
+    drawn = warp(images.float(), generator, scale=scale, shift=shift, rotate=rotate, flip=False)
+    return _bytes(drawn)
 
 
 def _crop(

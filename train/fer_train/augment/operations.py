@@ -16,11 +16,14 @@ def warp(
     scale: float,
     rotate: float,
     flip: bool,
+    sharp: bool = False,
 ) -> torch.Tensor:
-    """Shift, scale, rotation and flip in one bilinear sampling; edges are repeated.
+    """Shift, scale, rotation and flip in one sampling; edges are repeated.
 
     `shift` is a fraction of the side, `scale` a relative change and `rotate` degrees, each drawn
-    uniformly between minus and plus; `flip` mirrors half of the images.
+    uniformly between minus and plus; `flip` mirrors half of the images. Bilinear sampling blurs
+    small images, which a model then misses when it sees them as they are; `sharp` samples by
+    bicubic interpolation, which blurs less.
     """
     count = len(images)
     angle = _uniform(count, rotate, generator)
@@ -29,7 +32,7 @@ def warp(
     if flip:
         mirror -= 2 * torch.bernoulli(torch.full((count,), 0.5), generator=generator)
     moved = torch.stack([_uniform(count, shift, generator) for _ in range(2)], 1)
-    return resample(images, zoom, angle, moved, mirror)
+    return resample(images, zoom, angle, moved, mirror, "bicubic" if sharp else "bilinear")
 
 
 def resample(
@@ -38,8 +41,9 @@ def resample(
     angle: torch.Tensor,
     moved: torch.Tensor,
     mirror: torch.Tensor,
+    mode: str = "bilinear",
 ) -> torch.Tensor:
-    """Crop each image anew in one bilinear sampling; edges are repeated.
+    """Crop each image anew in one sampling; edges are repeated.
 
     Args:
         images: (N, C, H, W) float32.
@@ -47,6 +51,7 @@ def resample(
         angle: (N,) degrees by which the crops are turned.
         moved: (N, 2) shifts to the right and down, as fractions of the side.
         mirror: (N,) -1 where an image is mirrored, else 1.
+        mode: "bilinear" or "bicubic".
     """
     angle = angle * math.pi / 180
     theta = torch.stack(
@@ -59,7 +64,9 @@ def resample(
     # affine_grid's coordinates run from -1 to 1, so a shift of the whole side is 2.
     theta = torch.cat([theta, 2 * moved[:, :, None]], 2).to(images.device)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return functional.grid_sample(
+        images, grid, mode=mode, padding_mode="border", align_corners=False
+    )
 
 
 def jitter(images: torch.Tensor, generator: torch.Generator, *, jitter: float) -> torch.Tensor:

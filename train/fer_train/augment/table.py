@@ -45,6 +45,7 @@ AUGMENTATIONS: dict[str, Operation] = {
             "scale": Strength("Relative change of size."),
             "rotate": Strength("Degrees."),
             "flip": Strength("Mirror half of the images.", off=False),
+            "sharp": Strength("Sample by bicubic interpolation, which blurs less.", off=False),
         },
     ),
     "jitter": Operation(
