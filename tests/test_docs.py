@@ -51,11 +51,8 @@ NOT_RUN = {
 """How a command begins -> why it is not run."""
 
 SLOW = (
-    "fer-train fit",
-    "fer-train compare",
-    "fer-train evaluate",
-    "fer-train labels",
-    "fer-train cropping",
+    *("fer-train fit", "fer-train compare", "fer-train evaluate", "fer-train labels"),
+    *("fer-train average", "fer-train cropping"),
     "fer-export all",
     "fer-export onnx",
     "fer-export pt2",
@@ -288,8 +285,7 @@ def shortened(words: list[str]) -> list[str]:
     """The same command over fewer images and epochs."""
     if words[:2] == ["fer-train", "synth"]:
         return [*words, "--train", "70", "--validation", "35", "--test", "35"]
-    trains = ("fit", "compare", "labels")
-    if words[0] != "fer-train" or words[1] not in trains:
+    if words[:2] not in [["fer-train", each] for each in ("fit", "compare", "labels")]:
         return words
     if "--epochs" not in words:
         return [*words, "--epochs", "1"]

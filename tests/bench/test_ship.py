@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fer_bench.ship import CARD_TEMPLATE
+from fer_bench.model_card import CARD_TEMPLATE
 from fer_runtime.shipped import FOLDER, MODELS
 
 

@@ -24,6 +24,8 @@ from fer_train.data import Progress, Split
 BATCH = 256
 FIGURES = ("loss", "accuracy", "macro_f1", "macro_recall")
 """What a checkpoint's provenance notes of validation, as a run's does."""
+AVERAGED = "averaged_weights_sha256"
+"""The key of the hashes of what was averaged, in a checkpoint's provenance."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -52,7 +54,7 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     }
     origin = first.spec.provenance
     hashes = [state_sha256(each.state_dict) for each in checkpoints]
-    recipe = {**origin.recipe, "averaged_weights_sha256": hashes}
+    recipe = {**origin.recipe, AVERAGED: hashes}
     spec = first.spec.replace(provenance=replace(origin, recipe=recipe, metrics={}), parity=None)
     return replace(first, spec=spec, state_dict=mean)
 
