@@ -163,11 +163,11 @@ def test_all_leaves_no_new_folder_where_it_fails(exported: Artefacts, tmp_path: 
 def test_version_and_choices_are_in_the_help(tmp_path: Path) -> None:
     assert fer_export(tmp_path, "--version").stdout.startswith("fer-runtime ")
     own = fer_export(tmp_path, "onnx", "--help").stdout
-    assert "[fp32|fp16|int8]" in own and "--install-completion" not in own
+    assert "[fp32|fp16|fp16-weights|int8]" in own and "--install-completion" not in own
     assert "factory(InputSpec, classes, **net_args)" in " ".join(own.replace("│", " ").split())
     assert f"[{'|'.join(PROVIDERS)}]" in fer_export(tmp_path, "verify", "--help").stdout
     done = fer_export(tmp_path, "onnx", "best.pt", "--precision", "int4")
-    assert done.returncode == 2 and "'int4' is not one of 'fp32', 'fp16', 'int8'" in done.stderr
+    assert done.returncode == 2 and "'int4' is not one of 'fp32', 'fp16', 'fp16-weights', 'int8'" in done.stderr
 
 
 def test_help_imports_neither_torch_nor_onnx(tmp_path: Path) -> None:

@@ -111,6 +111,7 @@ def write_logits(path: Path, dataset: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_student_learns_what_stored_logits_say(dataset: Path, tmp_path: Path) -> None:
     hits = {}
     for weight in (0.0, 1.0):
