@@ -37,6 +37,11 @@ Data = Annotated[
     Path,
     typer.Option(help="Folder with train/<class>/*, validation/, test/; or FER2013's CSV file."),
 ]
+BestPt = Annotated[Path, typer.Argument(help="A best.pt.")]
+SplitName = Annotated[str, choice(SPLITS, help="Split of the data set.")]
+Factory = Annotated[
+    str | None, typer.Option(help="package.module:factory that a checkpoint may import.")
+]
 
 
 @app.callback()
@@ -136,9 +141,9 @@ def fit(
 
 @app.command()
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
+    checkpoint: BestPt,
     data: Data,
-    split: Annotated[str, choice(SPLITS, help="Split of the data set.")] = "validation",
+    split: SplitName = "validation",
     split_file: Annotated[
         Path | None, typer.Option(help="The split.csv of a run that made its splits.")
     ] = None,
@@ -148,9 +153,7 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option(help="Folder for metrics and picture; default: the checkpoint's.")
     ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
-    ] = None,
+    architecture: Factory = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Evaluate a checkpoint; writes metrics-SPLIT.json and two pictures beside it."""
@@ -205,15 +208,13 @@ def labels(
 
 @app.command()
 def cropping(
-    checkpoint: Annotated[Path, typer.Argument(help="A best.pt.")],
+    checkpoint: BestPt,
     data: Data,
-    split: Annotated[str, choice(SPLITS, help="Split of the data set.")] = "validation",
+    split: SplitName = "validation",
     output: Annotated[
         Path | None, typer.Option(help="Folder for figures and picture; default: the checkpoint's.")
     ] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="package.module:factory that the checkpoint may import.")
-    ] = None,
+    architecture: Factory = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure what accuracy is lost where faces are cropped a little differently."""
@@ -248,9 +249,7 @@ def average(
     fit_temperature: Annotated[
         bool, typer.Option(help="Calibrate the probabilities on validation anew.")
     ] = True,
-    architecture: Annotated[
-        str | None, typer.Option(help="package.module:factory that the checkpoints may import.")
-    ] = None,
+    architecture: Factory = None,
 ) -> None:
     """Average weights of runs from one start, and fit BatchNorm to images as they are.
 
