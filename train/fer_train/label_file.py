@@ -36,7 +36,10 @@ def read(path: Path) -> dict[str, float]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as stream:
-            return {row["image"]: float(row["label_probability"]) for row in csv.DictReader(stream)}
+            reader = csv.DictReader(stream)
+            if not set(COLUMNS) <= set(reader.fieldnames or ()):
+                raise ValueError(f"its columns must be {','.join(COLUMNS)}")
+            return {row["image"]: float(row["label_probability"]) for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError) as error:
         raise DataError(
             f"{path} cannot be read as {FILE}, which `fer-train labels` writes: {error}"
