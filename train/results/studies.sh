@@ -2,7 +2,8 @@
 # Every study of train/RESULTS.md on FER2013: `sh train/results/studies.sh fer2013 studies`, where
 # fer2013 is the data set and studies the folder for the runs. Started again, it continues where
 # it stopped. Short runs of 3 epochs: they rank settings, and do not show the best result of each.
-# Where one seed is run, another can be added: change --seeds and start again.
+# Where one seed is run, another can be added: change --seeds and start again. The runs of 50 epochs
+# are the notes' own, with the rates of PyTorch's tutorials, since the notes name one rate only.
 set -eu
 data=$1 runs=$2
 mkdir -p "$runs"
@@ -28,3 +29,9 @@ simple dropout --seeds 0 --vary dropout=0,0.3,0.5
 simple batch_size --seeds 0 --vary batch-size=16,32,128
 study resnet18 --architecture resnet18 --epochs 2 --seeds 0 --batch-size 128 \
   --net-args '{"small_input": false}' --vary "freeze-until=layer4,"
+fifty() {
+  study "$@" --architecture simple_cnn --epochs 50 --seeds 0 --batch-size 32 --weight-decay 0 \
+    --precision 32
+}
+fifty fifty_epochs_onecycle --vary scheduler=onecycle --optimizer adam --lr 0.008
+fifty fifty_epochs_steps --vary optimizer=sgd,adam --lr 0.001 --scheduler step --step-size 7
