@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from fer_runtime.errors import DataError
 from fer_train import label_file, labels, splits
 from fer_train.cli import app
+from fer_train.compare import compare
 from fer_train.data import Split
 from fer_train.fit import RunOptions, prepare
 from fer_train.recipe import Recipe
@@ -101,6 +103,17 @@ def test_a_run_leaves_out_improbable_labels_only_of_training(found: Path, datase
     assert set(after.train.names) == {name for name, value in known.items() if value >= least}
     assert 0 < len(after.train) < len(before.train)
     assert after.validation.names == before.validation.names
+
+
+def test_a_comparison_leaves_them_out_where_its_setting_says_so(
+    found: Path, dataset: Path, tmp_path: Path
+) -> None:
+    file = found / "labels.csv"
+    least = float(np.quantile(list(label_file.read(file).values()), 0.2))
+    recipe = replace(SMALL, label_probabilities=str(file))
+    vary = [f"min-label-probability=0,{least}"]
+    whole, less = compare(dataset, tmp_path / "runs", recipe, vary, [0]).outcomes
+    assert whole.figures["loss"] != less.figures["loss"]
 
 
 def test_a_file_that_does_not_fit_is_refused(found: Path, dataset: Path, tmp_path: Path) -> None:

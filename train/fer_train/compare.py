@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -30,13 +30,10 @@ from fer_runtime.machine import processor
 from fer_train import data, fit, models
 from fer_train.callbacks import BEST, LAST
 from fer_train.outcomes import OUTCOME, RECORD, Comparison, Outcome, slug
-from fer_train.recipe import Recipe
+from fer_train.recipe import DATA, Recipe
 from fer_train.resuming import plain
 
-DATA_FIELDS = (
-    "split", "stratify", "split_seed", "split_file", "image_size", "channels", "mean", "std",
-    "skip_unreadable",
-)  # fmt: skip
+DATA_FIELDS = tuple(each.name for each in fields(Recipe) if each.metadata["panel"] == DATA)
 """Fields of a recipe that determine what is read; runs that agree in them share it."""
 
 
