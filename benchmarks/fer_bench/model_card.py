@@ -202,7 +202,7 @@ noisy: people asked to repeat them agree with 65 ± 5 % (Goodfellow et al. 2013)
 {command}
 ```
 
-{epochs} epochs in {hours} hours on {machine}
+That run: {epochs} epochs, {hours} hours on {machine}
 ({versions}), {created}. The commands that made the checkpoints named here, and what else
 was tried, are in train/RESULTS.md of the repository.
 
