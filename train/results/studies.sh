@@ -35,11 +35,12 @@ fifty() {
 }
 fifty fifty_epochs_onecycle --vary scheduler=onecycle --optimizer adam --lr 0.008
 fifty fifty_epochs_steps --vary optimizer=sgd,adam --lr 0.001 --scheduler step --step-size 7
-# Labels that no model of other folds believes, and images that PublicTest has too: 12 epochs
+# Labels that no model of other folds believes, and images that PublicTest has too: 12 epochs.
+# `labels` writes labels/labels.csv into the current folder.
 net='{"crop": 40, "stem": 16, "widths": [32, 64, 112, 176], "depths": [1, 1, 2, 1], "hidden": [32, 48, 80, 112]}'
-twelve="--threads 1 --epochs 12 --batch-size 128 --lr 0.1 --augment standard --sharp"
+twelve="--epochs 12 --batch-size 128 --lr 0.1 --augment standard --sharp"
 fer-train labels --data "$data" --output labels --resume --folds 5 --monitor val_accuracy \
-  --precision bf16-mixed $twelve --net-args "$net"
+  --threads 1 --precision bf16-mixed $twelve --net-args "$net"
 study labels $twelve --seeds 0,1 --vary min-label-probability=0,0.05 \
   --label-probabilities labels/labels.csv --net-args "$net"
 study duplicates $twelve --seeds 0,1 --vary skip-duplicates=true --net-args "$net"
