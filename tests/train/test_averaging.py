@@ -56,6 +56,12 @@ def test_different_models_have_no_mean(first: Checkpoint) -> None:
         averaging.average([])
 
 
+def test_resizing_can_be_changed_with_the_mean(first: Checkpoint) -> None:
+    assert averaging.average([first]).spec.input == first.spec.input
+    sharper = averaging.average([first], interpolation="bicubic")
+    assert sharper.spec.input == replace(first.spec.input, interpolation="bicubic")
+
+
 def test_statistics_are_those_of_the_images(first: Checkpoint, images: torch.Tensor) -> None:
     found = averaging.measure_statistics(first, images)
     net = first.net()
@@ -100,12 +106,13 @@ def test_command_writes_a_checkpoint_with_its_figures(
 ) -> None:
     output = tmp_path / "mean.pt"
     command = ["average", str(exported.checkpoint), "--data", str(dataset), "-o", str(output)]
-    outcome = CliRunner().invoke(app, command)
+    outcome = CliRunner().invoke(app, [*command, "--interpolation", "bicubic"])
     assert outcome.exit_code == 0, outcome.output
     written = checkpoint.load(output)
     figures = written.spec.provenance.metrics["validation"]
     assert f"{figures['accuracy']:.4f}" in outcome.stdout
     assert written.spec.temperature != 1.0
+    assert written.spec.input.interpolation == "bicubic"
     before = exported.checkpoint.read_bytes()
     again = CliRunner().invoke(app, [*command[:-1], str(exported.checkpoint)])
     assert again.exit_code == 2

@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from fer_runtime.errors import ModelFileError
+from fer_runtime.spec import Interpolation
 from fer_train import evaluate
 from fer_train.calibration import fit_temperature
 from fer_train.checkpoint import Checkpoint, save, state_sha256
@@ -29,11 +30,18 @@ AVERAGED = "averaged_weights_sha256"
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+def average(
+    checkpoints: Sequence[Checkpoint], *, interpolation: Interpolation | None = None
+) -> Checkpoint:
     """A checkpoint whose weights are the mean of these; of one it is that one.
 
     It works for runs that began from the same weights. The spec is the first's; its provenance
     lists the weights that went in. Call `measure_statistics` after it.
+
+    Args:
+        checkpoints: of one model, from one start.
+        interpolation: how pictures of another size are resized from now on; None leaves the
+            spec's.
 
     Raises:
         ModelFileError: none, or checkpoints of different models, labels or inputs.
@@ -55,7 +63,10 @@ def average(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
     origin = first.spec.provenance
     hashes = [state_sha256(each.state_dict) for each in checkpoints]
     recipe = {**origin.recipe, AVERAGED: hashes}
-    spec = first.spec.replace(provenance=replace(origin, recipe=recipe, metrics={}), parity=None)
+    read = replace(first.spec.input, interpolation=interpolation or first.spec.input.interpolation)
+    spec = first.spec.replace(
+        input=read, provenance=replace(origin, recipe=recipe, metrics={}), parity=None
+    )
     return replace(first, spec=spec, state_dict=mean)
 
 

@@ -7,7 +7,7 @@ import shlex
 import sys
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -23,6 +23,7 @@ from fer_runtime.cli.console import (
 )
 from fer_runtime.cli.options import choice, expand
 from fer_runtime.errors import DataError, TrainingError
+from fer_runtime.spec import Interpolation
 from fer_train.loggers import LOGGERS
 from fer_train.printing import print_evaluation, print_table, stats_text
 from fer_train.recipe import SPLITS, Recipe
@@ -249,6 +250,10 @@ def average(
     fit_temperature: Annotated[
         bool, typer.Option(help="Calibrate the probabilities on validation anew.")
     ] = True,
+    interpolation: Annotated[
+        str | None,
+        choice(get_args(Interpolation), help="How it resizes pictures; default: as the first."),
+    ] = None,
     architecture: Factory = None,
 ) -> None:
     """Average weights of runs from one start, and fit BatchNorm to images as they are.
@@ -260,7 +265,7 @@ def average(
 
     refuse_overwriting(output, checkpoints)
     loaded = [reading.load(path, factory=architecture) for path in checkpoints]
-    mean = averaging.average(loaded)
+    mean = averaging.average(loaded, interpolation=cast("Interpolation | None", interpolation))
     with progress_bar("decoding images") as progress:
         validation, train = evaluate.load_split(mean, data, progress=progress)
     if train is None:
