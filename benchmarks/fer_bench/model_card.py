@@ -86,7 +86,9 @@ def _command(spec: ModelSpec) -> str:
     if averaged := recorded.get(AVERAGED):
         others = f" and {len(averaged) - 1} more" if len(averaged) > 1 else ""
         lines.append(f"# then, of this best.pt{others}:")
-        lines.append("fer-train average BEST.PT… --data fer2013 -o averaged.pt")
+        read = spec.input.interpolation
+        changed = "" if read == "bilinear" else f" --interpolation {read}"
+        lines.append(f"fer-train average BEST.PT… --data fer2013{changed} -o averaged.pt")
     return "\n".join(lines)
 
 

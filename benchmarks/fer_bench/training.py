@@ -13,12 +13,16 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fer_bench import environment
 from fer_runtime.cli.console import bound_spinning
+
+if TYPE_CHECKING:
+    from fer_runtime.spec import InputSpec
+    from fer_train.recipe import Recipe
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -86,7 +90,7 @@ def measure(
     }
 
 
-def _plain_epoch(root: Path, names: tuple[str, ...], spec: Any, recipe: Any) -> float:
+def _plain_epoch(root: Path, names: tuple[str, ...], spec: InputSpec, recipe: Recipe) -> float:
     """Images/s of the usual loop; its workers are started before the clock is."""
     import torch
     from torch.utils.data import DataLoader, Subset
@@ -95,16 +99,17 @@ def _plain_epoch(root: Path, names: tuple[str, ...], spec: Any, recipe: Any) -> 
 
     from fer_train import models
 
-    chosen = recipe.augmentation
+    strengths = recipe.augmentation.strengths
+    shift, scale = strengths["shift"], strengths["scale"]
     transform = transforms.Compose(
         [
             transforms.Grayscale(),
             transforms.Resize((spec.height, spec.width)),
             transforms.RandomHorizontalFlip(),
             transforms.RandomAffine(
-                chosen.rotate,
-                translate=(chosen.shift, chosen.shift),
-                scale=(1 - chosen.scale, 1 + chosen.scale),
+                strengths["rotate"],
+                translate=(shift, shift),
+                scale=(1 - scale, 1 + scale),
                 interpolation=transforms.InterpolationMode.BILINEAR,
             ),
             transforms.ToTensor(),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fer_bench import baseline, demo, end_to_end, precisions
+from fer_bench import baseline, demo, end_to_end, precisions, training
 from fer_bench.artefacts import Artefacts
 from fer_export.precision import int8
 from fer_runtime import images
@@ -34,6 +34,14 @@ def test_end_to_end_agrees_with_the_baseline(
     )
     assert figures["images"] == figures["equal_top1"]["fp32"] == 70
     assert all(ratio > 0 for ratio in figures["ratio_to_baseline"].values())
+
+
+def test_training_is_measured_against_the_usual_loop(dataset: Path) -> None:
+    figures = training.measure(dataset, 128, 32, "simple_cnn", 1)
+    ours, usual = (values[0] for values in figures["images_per_second"].values())
+    assert figures["images"] == 128 and ours > 0 and usual > 0
+    assert figures["ratio"] == pytest.approx(ours / usual)
+    assert 0 < figures["data_share"] < 1
 
 
 def test_demo_takes_labels_from_the_folders_name(tmp_path: Path) -> None:

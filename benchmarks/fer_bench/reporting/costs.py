@@ -163,7 +163,7 @@ def roofline(record: Record) -> Section | None:
     peaks = measured[0].facts["peaks"]
     sentences = [
         f"One core makes {peaks['float32'] / 1e9:.0f} G multiply-adds/s in float32 and "
-        f"{peaks['int8'] / 1e9:.0f} G in int8 (matrix products), and copies "
+        f"{peaks['int8'] / 1e9:.0f} G in int8 (large matrix products), and copies "
         f"{peaks['memory'] / 1e9:.0f} GB/s. The limit of a model is the sum over its layers of "
         "whichever takes longer, its multiply-adds or its bytes.",
         "Of that limit: "
