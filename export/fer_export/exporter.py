@@ -27,7 +27,7 @@ from fer_export.parity.checker import ParityChecker
 from fer_export.parity.verification import Verification, VerificationError
 from fer_export.precision.reduction import reduce
 from fer_export.precision.table import PRECISIONS, Precision
-from fer_export.work_folder import WorkFolder
+from fer_export.work_folder import Interrupts, WorkFolder
 from fer_runtime.doctor import golden
 from fer_runtime.errors import DataError, ParityError
 from fer_runtime.spec import ModelSpec
@@ -88,14 +88,14 @@ def export(
     spec = loaded.spec.replace(parity=None)
     say(preprocessing.describe(spec.input))
     batches = list(inputs.all_batches(spec.input, options.images))
-    deployable = loaded.deployable()
-    if options.features:
-        deployable = with_features(deployable)
-    with WorkFolder(target) as folder:
+    plain = loaded.deployable()
+    deployable = with_features(plain) if options.features else plain
+    with Interrupts() as interrupts, WorkFolder(target) as folder:
         draft = folder / f"model{chosen.ending}"
         say(f"converting to {format_name}")
         _require_evaluation_mode(deployable)
         chosen.convert(deployable, spec, draft, options.settings)
+        interrupts.check()
         checker = ParityChecker(deployable, spec, batches, options, say)
         verification = checker.check_all_providers(chosen, draft, PRECISIONS["fp32"])
         if verification and wanted.name != "fp32":
@@ -105,6 +105,7 @@ def export(
         if not verification:
             raise VerificationError(_explain(target, verification.report), verification)
         _embed_verdict(chosen, draft, spec, verification, batches)
+        interrupts.check()
         _publish(draft, target, verification)
     return Exported(target, report_path(target), verification)
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fer_bench.artefacts import Artefacts
+from fer_export import exporter
 from fer_export.cli import main
+from fer_export.formats.table import Format
 from fer_runtime.session import Session
 
 COMMAND = [sys.executable, "-c", "from fer_export.cli import main; main()"]
@@ -104,6 +109,33 @@ def test_inspect_shows_labels(exported: Artefacts) -> None:
     table = fer_export("inspect", exported.onnx).stdout
     assert "surprise" in table
     assert "level:0.9:0.0" in table
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C as Python has it; a job in the background starts with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_that_other_code_swallows_is_not_lost(
+    exported: Artefacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a library does whose import is in a `try` with a bare `except:`."""
+    convert = Format.convert
+
+    def swallowing(*arguments: Any) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        convert(*arguments)
+
+    monkeypatch.setattr(Format, "convert", swallowing)
+    with pytest.raises(KeyboardInterrupt):
+        exporter.export(exported.checkpoint, "onnx", tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_ctrl_c_leaves_nothing(exported: Artefacts, tmp_path: Path) -> None:
