@@ -27,9 +27,10 @@ from fer_export.parity.checker import ParityChecker
 from fer_export.parity.verification import Verification, VerificationError
 from fer_export.precision.reduction import reduce
 from fer_export.precision.table import PRECISIONS, Precision
-from fer_export.work_folder import Interrupts, WorkFolder
+from fer_export.work_folder import WorkFolder
 from fer_runtime.doctor import golden
 from fer_runtime.errors import DataError, ParityError
+from fer_runtime.interrupts import InterruptsRemembered
 from fer_runtime.spec import ModelSpec
 from fer_train.models import Deployable
 
@@ -90,7 +91,7 @@ def export(
     batches = list(inputs.all_batches(spec.input, options.images))
     plain = loaded.deployable()
     deployable = with_features(plain) if options.features else plain
-    with Interrupts() as interrupts, WorkFolder(target) as folder:
+    with InterruptsRemembered() as interrupts, WorkFolder(target) as folder:
         draft = folder / f"model{chosen.ending}"
         say(f"converting to {format_name}")
         _require_evaluation_mode(deployable)

@@ -1,12 +1,10 @@
-"""Files that appear under their name only when complete, and not after a Ctrl-C."""
+"""Files that appear under their name only when complete: a folder to make them in, a function."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from pathlib import Path
 
 from fer_runtime.errors import DataError
@@ -35,39 +33,6 @@ class WorkFolder:
         if isinstance(error, OSError):
             why = error.strerror or error
             raise DataError(f"{self.target} cannot be written: {why}") from None
-
-
-class Interrupts:
-    """Remembers a Ctrl-C that other code swallowed, as a bare `except:` does in an import.
-
-    It acts in the main thread only, and where Ctrl-C raises KeyboardInterrupt as Python has it.
-    """
-
-    def __init__(self) -> None:
-        self.seen = False
-        self._is_ours = False
-
-    def __enter__(self) -> Interrupts:
-        self._is_ours = (
-            threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
-        if self._is_ours:
-            signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    def check(self) -> None:
-        """Raises KeyboardInterrupt if there was one."""
-        if self.seen:
-            raise KeyboardInterrupt
-
-    def _note(self, *_: object) -> None:
-        self.seen = True
-        raise KeyboardInterrupt
 
 
 def write_whole(target: Path, content: bytes) -> None:

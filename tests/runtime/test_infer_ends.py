@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -74,14 +74,6 @@ def test_ctrl_c_is_status_130_and_keeps_what_was_done(
     assert [row["path"] for row in rows] == [str(many / f"{i:04}.jpg") for i in range(len(rows))]
     assert f"interrupted after {len(rows):,} images" in log.decode()
     assert rows[-1]["error"] == ""
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt, also where the tests were started in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")
