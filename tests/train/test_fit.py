@@ -18,6 +18,7 @@ import torch
 from fer_runtime.errors import DataError, ModelFileError
 from fer_train import checkpoint, data, evaluate
 from fer_train import fit as fitting
+from fer_train.callbacks import moving_average
 from fer_train.fit import FitResult, RunOptions
 from fer_train.recipe import Recipe
 
@@ -205,6 +206,16 @@ def test_ema_weights_are_what_is_saved(dataset: Path, tmp_path: Path) -> None:
     result = fit(dataset, tmp_path, recipe(ema=0.9))
     best = max(row["val_macro_f1"] for row in result.history)
     assert result.evaluation.summary()["macro_f1"] == pytest.approx(best, abs=1e-6)
+
+
+def test_averaged_weights_leave_the_start_behind(dataset: Path, tmp_path: Path) -> None:
+    """The guard against collapse takes a slow average for one: this run was stopped."""
+    assert len(fit(dataset, tmp_path, recipe(ema=0.9999)).history) == 3
+    average = torch.zeros(1)
+    for step in range(1, 101):
+        average = moving_average(average, torch.ones(1), torch.tensor(step), decay=0.9999)
+    assert average.item() > 0.999
+    assert moving_average(average, torch.zeros(1), torch.tensor(10_000), decay=0.5) < 0.51
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, EMAWeightAveraging
+from pytorch_lightning.callbacks import EarlyStopping
 
 from fer_runtime.errors import DataError
 from fer_runtime.spec import ModelSpec
 from fer_train import checkpoint, data, guards, loggers, models, splits
-from fer_train.callbacks import Recorder, TimeLimit
+from fer_train.callbacks import MovingAverage, Recorder, TimeLimit
 from fer_train.module import FerModule
 from fer_train.progress import EpochProgress
 from fer_train.recipe import MONITORS, Recipe
@@ -102,7 +102,7 @@ def _callbacks(
     if options.time_limit:
         callbacks.append(TimeLimit(options.time_limit.total_seconds()))
     if recipe.ema:
-        callbacks.append(EMAWeightAveraging(decay=recipe.ema))
+        callbacks.append(MovingAverage(recipe.ema))
     if recipe.patience:
         callbacks.append(
             EarlyStopping(recipe.monitor, patience=recipe.patience, mode=MONITORS[recipe.monitor])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import datetime
+import functools
 import math
 import os
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import WeightAveraging
 
 from fer_runtime.errors import DataError
 from fer_runtime.spec import ModelSpec
@@ -145,3 +148,22 @@ def _write_history(path: Path, history: list[dict[str, float]]) -> None:
 
 def _today() -> str:
     return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+class MovingAverage(WeightAveraging):
+    """The exponential moving average of the weights and of BatchNorm's statistics."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(use_buffers=True, avg_fn=functools.partial(moving_average, decay=decay))
+
+
+def moving_average(
+    average: torch.Tensor, current: torch.Tensor, steps: torch.Tensor, *, decay: float
+) -> torch.Tensor:
+    """The average after one more step, with a decay of `min(decay, (1 + steps) / (10 + steps))`.
+
+    The smaller decay at first is that of TensorFlow's `ExponentialMovingAverage` with
+    `num_updates`. Without it, at a decay of 0.999, the random start outweighs for several epochs
+    what has been learnt, and the guard against collapse stops the run.
+    """
+    return average + (current - average) * torch.clamp(9 / (10 + steps), min=1 - decay)
