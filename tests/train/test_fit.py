@@ -228,6 +228,7 @@ def test_averaged_weights_leave_the_start_behind(dataset: Path, tmp_path: Path) 
         ("epochs", 0, "epochs is 0"),
         ("lr", float("inf"), "lr is inf; it must be a number"),
         ("distillation", 1.5, r"distillation is 1\.5; it must be from 0 to 1"),
+        ("ema", 1.0, r"ema is 1\.0; it must be from 0 to below 1"),
     ],
 )
 def test_wrong_recipes_are_named(field: str, value: object, message: str) -> None:

@@ -139,17 +139,6 @@ class TimeLimit(pl.Callback):
             trainer.should_stop = True
 
 
-def _write_history(path: Path, history: list[dict[str, float]]) -> None:
-    with open(path, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(history[-1]))
-        writer.writeheader()
-        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
-
-
 class MovingAverage(WeightAveraging):
     """The exponential moving average of the weights and of BatchNorm's statistics."""
 
@@ -167,3 +156,14 @@ def moving_average(
     what has been learnt, and the guard against collapse stops the run.
     """
     return average + (current - average) * torch.clamp(9 / (10 + steps), min=1 - decay)
+
+
+def _write_history(path: Path, history: list[dict[str, float]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(history[-1]))
+        writer.writeheader()
+        writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -247,6 +247,8 @@ class Recipe:
                 raise DataError(f"{entry.name} is {value}; it must be above {above}.")
         if not 0 <= self.distillation <= 1:
             raise DataError(f"distillation is {self.distillation}; it must be from 0 to 1.")
+        if not 0 <= self.ema < 1:
+            raise DataError(f"ema is {self.ema}; it must be from 0 to below 1.")
         if self.split and self.split_file:
             raise DataError("--split makes a split and --split-file reads one; give one of them.")
         for name in ("mean", "std"):
