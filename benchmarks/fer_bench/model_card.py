@@ -72,7 +72,7 @@ def card(
 
 def _command(spec: ModelSpec) -> str:
     """`fer-train fit` with every choice that is not the default, and what was done after it."""
-    from fer_train.averaging import AVERAGED
+    from fer_train.averaging import AVERAGED, MEASURED
     from fer_train.outcomes import options_of
     from fer_train.recipe import Recipe
 
@@ -88,6 +88,7 @@ def _command(spec: ModelSpec) -> str:
         lines.append(f"# then, of this best.pt{others}:")
         read = spec.input.interpolation
         changed = "" if read == "bilinear" else f" --interpolation {read}"
+        changed += "" if MEASURED in recorded else " --no-statistics"
         lines.append(f"fer-train average BEST.PT… --data fer2013{changed} -o averaged.pt")
     return "\n".join(lines)
 

@@ -113,10 +113,26 @@ def test_command_writes_a_checkpoint_with_its_figures(
     assert f"{figures['accuracy']:.4f}" in outcome.stdout
     assert written.spec.temperature != 1.0
     assert written.spec.input.interpolation == "bicubic"
+    assert written.spec.provenance.recipe[averaging.MEASURED] > 0
     before = exported.checkpoint.read_bytes()
     again = CliRunner().invoke(app, [*command[:-1], str(exported.checkpoint)])
     assert again.exit_code == 2
     assert exported.checkpoint.read_bytes() == before
+
+
+def test_statistics_of_training_are_kept_on_request(
+    exported: Artefacts, dataset: Path, tmp_path: Path
+) -> None:
+    """A model that was trained on sharp images resizes sharply without losing its statistics."""
+    output = tmp_path / "sharp.pt"
+    command = ["average", str(exported.checkpoint), "--data", str(dataset), "-o", str(output)]
+    outcome = CliRunner().invoke(app, [*command, "--no-statistics", "--interpolation", "bicubic"])
+    assert outcome.exit_code == 0, outcome.output
+    before, after = checkpoint.load(exported.checkpoint), checkpoint.load(output)
+    assert after.spec.input.interpolation == "bicubic"
+    assert averaging.MEASURED not in after.spec.provenance.recipe
+    for name, value in before.state_dict.items():
+        torch.testing.assert_close(after.state_dict[name], value, rtol=0, atol=0)
 
 
 def test_sharp_sampling_keeps_more_of_the_detail(images: torch.Tensor) -> None:

@@ -27,6 +27,8 @@ FIGURES = ("loss", "accuracy", "macro_f1", "macro_recall")
 """What a checkpoint's provenance notes of validation, as a run's does."""
 AVERAGED = "averaged_weights_sha256"
 """The key of the hashes of what was averaged, in a checkpoint's provenance."""
+MEASURED = "measured_statistics"
+"""The key of the number of images that BatchNorm's statistics were measured on, there too."""
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -36,7 +38,8 @@ def average(
     """A checkpoint whose weights are the mean of these; of one it is that one.
 
     It works for runs that began from the same weights. The spec is the first's; its provenance
-    lists the weights that went in. Call `measure_statistics` after it.
+    lists the weights that went in. BatchNorm's statistics are the mean too, unless
+    `measure_statistics` measures them after it.
 
     Args:
         checkpoints: of one model, from one start.
@@ -109,7 +112,9 @@ def measure_statistics(
         norm.momentum = momentum
         norm.eval()
     state: Mapping[str, torch.Tensor] = _without_counters(deployable.net, checkpoint.state_dict)
-    return replace(checkpoint, state_dict=state)
+    origin = checkpoint.spec.provenance
+    noted = replace(origin, recipe={**origin.recipe, MEASURED: len(images)})
+    return replace(checkpoint, spec=checkpoint.spec.replace(provenance=noted), state_dict=state)
 
 
 def finish(

@@ -247,9 +247,8 @@ def average(
     ],
     data: Data,
     output: Annotated[Path, typer.Option("--output", "-o", help="The checkpoint to write.")],
-    fit_temperature: Annotated[
-        bool, typer.Option(help="Calibrate the probabilities on validation anew.")
-    ] = True,
+    fit_temperature: Annotated[bool, typer.Option(help="Calibrate on validation anew.")] = True,
+    statistics: Annotated[bool, typer.Option(help="Measure BatchNorm's statistics anew.")] = True,
     interpolation: Annotated[
         str | None,
         choice(get_args(Interpolation), help="How it resizes pictures; default: as the first."),
@@ -258,7 +257,7 @@ def average(
 ) -> None:
     """Average weights of runs from one start, and fit BatchNorm to images as they are.
 
-    Training's augmentation blurs images; with statistics of sharp ones, one checkpoint gains too.
+    Augmentation blurs images: with statistics of sharp ones, one checkpoint may gain too.
     """
     from fer_train import averaging, evaluate
     from fer_train import checkpoint as reading
@@ -268,10 +267,11 @@ def average(
     mean = averaging.average(loaded, interpolation=cast("Interpolation | None", interpolation))
     with progress_bar("decoding images") as progress:
         validation, train = evaluate.load_split(mean, data, progress=progress)
-    if train is None:
-        raise DataError(f"{data} contains no training split to measure BatchNorm on.")
-    with progress_bar("measuring BatchNorm") as progress:
-        mean = averaging.measure_statistics(mean, train.images, progress=progress)
+    if statistics:
+        if train is None:
+            raise DataError(f"{data} contains no training split to measure BatchNorm on.")
+        with progress_bar("measuring BatchNorm") as progress:
+            mean = averaging.measure_statistics(mean, train.images, progress=progress)
     result = averaging.finish(mean, validation, train, output, calibrate=fit_temperature)
     print_evaluation(result.to_dict(), f"{output}, validation")
 
