@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,8 +125,12 @@ def test_statistics_of_training_are_kept_on_request(
     exported: Artefacts, dataset: Path, tmp_path: Path
 ) -> None:
     """A model that was trained on sharp images resizes sharply without losing its statistics."""
-    output = tmp_path / "sharp.pt"
-    command = ["average", str(exported.checkpoint), "--data", str(dataset), "-o", str(output)]
+    output, data = tmp_path / "sharp.pt", tmp_path / "data"
+    shutil.copytree(dataset / "validation", data / "validation")  # it needs no training split
+    command = ["average", str(exported.checkpoint), "--data", str(data), "-o", str(output)]
+    refused = CliRunner().invoke(app, command)
+    assert "no training split" in str(refused.exception)
+    assert not output.exists()
     outcome = CliRunner().invoke(app, [*command, "--no-statistics", "--interpolation", "bicubic"])
     assert outcome.exit_code == 0, outcome.output
     before, after = checkpoint.load(exported.checkpoint), checkpoint.load(output)

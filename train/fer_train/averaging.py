@@ -118,7 +118,7 @@ def measure_statistics(
 
 
 def finish(
-    checkpoint: Checkpoint, validation: Split, train: Split, output: Path, *, calibrate: bool
+    checkpoint: Checkpoint, validation: Split, train: Split | None, output: Path, *, calibrate: bool
 ) -> evaluate.Evaluation:
     """Calibrate on validation, evaluate there, and write the checkpoint with these figures.
 
