@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +216,21 @@ def test_wrong_teachers_are_named(teacher: FitResult, dataset: Path, tmp_path: P
         with pytest.raises(kind, match=message):
             fit(dataset, tmp_path / "run", recipe, RunOptions(show=False))
         assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_may_resize_in_another_way(
+    teacher: FitResult, dataset: Path, tmp_path: Path
+) -> None:
+    """It is asked about the pixels that the run has read, so its own interpolation is not used."""
+    found = checkpoint.load(teacher.best)
+    sharp = replace(found.spec.input, interpolation="bicubic")
+    assert sharp != found.spec.input
+    path = tmp_path / "sharp.pt"
+    checkpoint.save(path, found.spec.replace(input=sharp), found.state_dict)
+    losses = []
+    for each in (teacher.best, path):
+        net: dict[str, Any] = {"architecture": "simple_cnn", "width": 8, "epochs": 1}
+        recipe = Recipe(**net, batch_size=20, teacher=str(each))
+        result = fit(dataset, tmp_path / each.stem, recipe, RunOptions(show=False, threads=1))
+        losses.append(result.history[0]["train_loss"])
+    assert losses[0] == losses[1]

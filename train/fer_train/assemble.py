@@ -7,6 +7,7 @@ import logging
 import signal
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -61,7 +62,9 @@ def _teacher(path: str, recipe: Recipe, spec: ModelSpec) -> models.Deployable:
             f"The teacher {path} knows the labels {', '.join(loaded.spec.labels)}; the "
             f"data set has {', '.join(spec.labels)}."
         )
-    if loaded.spec.input != spec.input:
+    ours, theirs = spec.input, loaded.spec.input
+    # How either resizes or cuts out does not matter: a teacher is asked about the run's own pixels.
+    if replace(theirs, interpolation=ours.interpolation, face_crop=ours.face_crop) != ours:
         raise DataError(
             f"The teacher {path} takes other inputs (size, channels, mean or std) than "
             "this run; train both on the same data with the same --image-size and --channels."
