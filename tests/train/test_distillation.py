@@ -232,5 +232,6 @@ def test_a_teacher_may_resize_in_another_way(
         net: dict[str, Any] = {"architecture": "simple_cnn", "width": 8, "epochs": 1}
         recipe = Recipe(**net, batch_size=20, teacher=str(each))
         result = fit(dataset, tmp_path / each.stem, recipe, RunOptions(show=False, threads=1))
+        assert result is not None
         losses.append(result.history[0]["train_loss"])
     assert losses[0] == losses[1]
