@@ -136,6 +136,11 @@ def test_statistics_of_training_are_kept_on_request(
     before, after = checkpoint.load(exported.checkpoint), checkpoint.load(output)
     assert after.spec.input.interpolation == "bicubic"
     assert averaging.MEASURED not in after.spec.provenance.recipe
+    images = torch.zeros(8, 1, 48, 48, dtype=torch.uint8)
+    measured = averaging.measure_statistics(after, images)
+    assert measured.spec.provenance.recipe[averaging.MEASURED] == 8
+    again = averaging.average([measured])
+    assert averaging.MEASURED not in again.spec.provenance.recipe
     for name, value in before.state_dict.items():
         torch.testing.assert_close(after.state_dict[name], value, rtol=0, atol=0)
 

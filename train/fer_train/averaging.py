@@ -66,6 +66,7 @@ def average(
     origin = first.spec.provenance
     hashes = [state_sha256(each.state_dict) for each in checkpoints]
     recipe = {**origin.recipe, AVERAGED: hashes}
+    recipe.pop(MEASURED, None)  # the mean of statistics is not a measurement
     read = replace(first.spec.input, interpolation=interpolation or first.spec.input.interpolation)
     spec = first.spec.replace(
         input=read, provenance=replace(origin, recipe=recipe, metrics={}), parity=None
