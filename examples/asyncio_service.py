@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fer_runtime import Classifier, Prediction
 
-PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut_face.jpg"
 LARGEST = 32
 Waiting = tuple[bytes, asyncio.Future[Prediction]]
 

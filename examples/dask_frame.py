@@ -10,7 +10,7 @@ import pandas as pd
 
 from fer_runtime.cluster import BatchClassifier
 
-PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut_face.jpg"
 
 
 def main(paths: list[str]) -> None:

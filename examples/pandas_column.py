@@ -9,7 +9,7 @@ import pandas as pd
 
 from fer_runtime import Classifier
 
-PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut_face.jpg"
 
 
 def with_predictions(table: pd.DataFrame, column: str, classifier: Classifier) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from fer_runtime import Classifier
 
-PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut_face.jpg"
 
 
 class WithExpression(Dataset[tuple[str, torch.Tensor]]):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fer_runtime import Classifier, infer
 
-PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut.jpg"
+PHOTO = Path(__file__).parent.parent / "tests" / "data" / "astronaut_face.jpg"
 
 
 def pictures(shard: Path) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def test_every_block_is_on_a_page() -> None:
 def test_another_result_is_another_figure(tmp_path: Path) -> None:
     shutil.copytree(RESULTS, tmp_path / "results")
     path = tmp_path / "results" / "precisions.json"
-    text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"accuracy": 0.6728', '"accuracy": 0.9128'), encoding="utf-8")
+    precisions = json.loads(path.read_text(encoding="utf-8"))
+    precisions["precisions"]["fp32"]["accuracy"] = 0.9128
+    path.write_text(json.dumps(precisions), encoding="utf-8")
     page = "a\n<!-- figures: results -->\nstale\n<!-- end of figures -->\nb\n"
     made = figures.renewed(page, Results(tmp_path / "results"))
     assert "91.3%" in made and "stale" not in made

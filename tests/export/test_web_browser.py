@@ -106,7 +106,7 @@ def test_labels_are_those_of_the_runtime(browser: Browser, tmp_path: Path) -> No
     for row, (name, file) in zip(rows, files.items(), strict=True):
         expected = classifier.predict(file)
         assert row["path"] == name and row["label"] == expected.label
-        near = 0.02 if name in INEXACT else 0.01  # int8 rounds otherwise in WebAssembly
+        near = 0.03 if name in INEXACT else 0.01  # int8 rounds otherwise in WebAssembly
         for label, value in expected.probabilities.items():
             assert abs(float(row[label]) - value) < near
 
