@@ -28,8 +28,7 @@ import click
 import pytest
 import typer
 
-from fer_runtime.machine import cpu_features
-from tests.docs_folder import prepare
+from tests.docs_folder import prepare, shortened
 from tests.docs_servers import placed, served
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +71,6 @@ APPS = {
 }
 """Program -> the module of its command line, whose `main` runs in this process: importing torch for
 each command would take seconds."""
-EPOCHS = 12
 """`--epochs` is divided by this number; 16 becomes 1, and 24 becomes 2."""
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:fer-\w+|python -m fer_\w+|make|pip) [^`…]+)`")
@@ -280,21 +278,6 @@ def make_room(words: list[str]) -> None:
             shutil.rmtree(output)
         elif output != "-":
             Path(output).unlink(missing_ok=True)
-
-
-def shortened(words: list[str]) -> list[str]:
-    """The same command over fewer images and epochs."""
-    if words[-2:] == ["--engine", "all"] and "avx512_bf16" in cpu_features():
-        # OpenVINO's own choice is bf16: one label lost of so few images is more than is allowed.
-        return [*words[:-1], "onnxruntime,hub"]
-    if words[:2] == ["fer-train", "synth"]:
-        return [*words, "--train", "70", "--validation", "35", "--test", "35"]
-    if words[:2] not in [["fer-train", each] for each in ("fit", "compare", "labels")]:
-        return words
-    if "--epochs" not in words:
-        return [*words, "--epochs", "1"]
-    place = words.index("--epochs") + 1
-    return [*words[:place], str(int(words[place]) // EPOCHS), *words[place + 1 :]]
 
 
 PATHS = re.compile(r"`((?:fer_runtime|train|export|benchmarks|tests)/[\w./]+)`")
