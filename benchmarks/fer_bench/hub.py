@@ -39,7 +39,9 @@ def check(
     node_modules: Annotated[
         Path, typer.Option(help="Folder in which @huggingface/transformers is installed.")
     ],
-    count: Annotated[int, typer.Option(min=5, help="Pictures.")] = 1_000,
+    count: Annotated[
+        int | None, typer.Option(min=5, help="Pictures; default: all of the data.")
+    ] = None,
 ) -> None:
     """Labels and probabilities of pictures of several sizes; status 1 if too many differ."""
     with tempfile.TemporaryDirectory() as name:
@@ -50,11 +52,12 @@ def check(
     raise typer.Exit(0 if passed[0] else 1)
 
 
-def pictures(data: Path, target: Path, count: int) -> list[Path]:
-    """`count` files, evenly spread over the data, of each of the `KINDS` in turn."""
+def pictures(data: Path, target: Path, count: int | None) -> list[Path]:
+    """`count` files (None: all), evenly spread over the data, of each of the `KINDS` in turn."""
     from PIL import Image
 
     sources = [Path(item.name).resolve() for item in Files([data])]
+    count = count or max(len(sources), len(KINDS))
     if len(sources) < count:
         raise DataError(f"{data} has {len(sources)} images; {count} are required.")
     rng = np.random.default_rng(0)

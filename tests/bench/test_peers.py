@@ -19,6 +19,25 @@ def test_every_peer_has_a_program() -> None:
     assert set(PEERS) == set(program.OPENERS)
 
 
+@pytest.mark.parametrize("name, is_made_anew", [("fer-runtime", True), ("fer", False)])
+def test_only_this_checkout_is_installed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_made_anew: bool
+) -> None:
+    done = tmp_path / name / "complete"
+    done.parent.mkdir()
+    done.touch()
+    commands: list[list[str]] = []
+    monkeypatch.setattr(measuring, "_call", lambda command: _made(commands, command, done.parent))
+    measuring.install(name, tmp_path)
+    assert done.exists()
+    assert bool(commands) == is_made_anew
+
+
+def _made(commands: list[list[str]], command: list[str], folder: Path) -> None:
+    commands.append(command)
+    folder.mkdir(exist_ok=True)
+
+
 def test_a_label_of_no_folder_is_wrong() -> None:
     paths = [Path(f"data/{label}/{i}.png") for label in ("happy", "sad") for i in range(4)]
     right = [path.parent.name for path in paths]

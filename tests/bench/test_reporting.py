@@ -89,6 +89,16 @@ def test_a_record_of_one_group_has_one_section(tmp_path: Path) -> None:
     assert found[0].ratios == {}
 
 
+@pytest.mark.parametrize(("share", "is_explained"), [(0.9, False), (1.04, True)])
+def test_more_than_the_limit_is_explained(tmp_path: Path, share: float, is_explained: bool) -> None:
+    benchmarks = [benchmark(
+        "roofline, batch 32", "runtime", 32, 0.01, share=share, microseconds=300.0,
+        least_microseconds=300.0 * share, peaks={"float32": 7e10, "int8": 2e11, "memory": 2e10},
+    )]  # fmt: skip
+    (section,) = page.sections(read(tmp_path, benchmarks))
+    assert ("too low" in " ".join(section.sentences)) == is_explained
+
+
 def test_advice_follows_the_numbers(tmp_path: Path) -> None:
     def advised(benchmarks: list[dict]) -> Any:
         return advise(read(tmp_path, benchmarks))

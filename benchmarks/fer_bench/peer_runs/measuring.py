@@ -16,7 +16,7 @@ import numpy as np
 
 from fer_bench.clone import CLONE
 from fer_bench.peer_runs import deepface_weights
-from fer_bench.peer_runs.table import PEERS, Peer
+from fer_bench.peer_runs.table import OURS, PEERS, Peer
 from fer_runtime import metrics
 from fer_runtime.errors import DataError, FerError
 
@@ -36,7 +36,7 @@ def python_of(name: str, environments: Path) -> Path:
 
 
 def install(name: str, environments: Path) -> None:
-    """Make a peer's environment; an earlier try that failed is made anew.
+    """Make a peer's environment; one whose installation failed is made anew, as is this checkout's.
 
     Raises:
         FerError: pip cannot install it.
@@ -44,17 +44,20 @@ def install(name: str, environments: Path) -> None:
     python = python_of(name, environments)
     folder = python.parents[1]
     done = folder / "complete"
-    if not PEERS[name].packages or done.exists():
+    packages = PEERS[name].packages
+    if not packages or (done.exists() and packages != OURS):
         return
     shutil.rmtree(folder, ignore_errors=True)
     uv = shutil.which("uv")
     if uv:
         _call([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
         command = [uv, "pip", "install", "--quiet", "--python", str(python)]
+        # uv keeps the wheel of a checkout for as long as its pyproject.toml stays as it is.
+        command += ["--refresh-package", "fer-runtime"]
     else:
         _call([sys.executable, "-m", "venv", str(folder)])
         command = [str(python), "-m", "pip", "install", "--quiet"]
-    _call([*command, *PEERS[name].packages])
+    _call([*command, *packages])
     done.touch()
 
 

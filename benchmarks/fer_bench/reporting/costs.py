@@ -169,6 +169,8 @@ def roofline(record: Record) -> Section | None:
         "Of that limit: "
         + "; ".join(f"{name} {share:.0f} %" for name, share in shares.items()) + ".",
     ]  # fmt: skip
+    if max(shares.values()) > 100:
+        sentences.append("A share above 100 % shows that the limit was estimated too low.")
     ratios = {f"share of the limit, {name}": share / 100 for name, share in shares.items()}
     chart = charts.bars(
         shares, unit="% of the limit of one core, batch 32",
