@@ -203,12 +203,13 @@ def _resnet18() -> dict[str, torch.Tensor]:
 
 
 EPOCHS = 12
+"""`--epochs` is divided by this number; 16 becomes 1, and 24 becomes 2."""
 
 
 def shortened(words: list[str]) -> list[str]:
     """The same command over fewer images and epochs."""
     if words[-2:] == ["--engine", "all"] and "avx512_bf16" in cpu_features():
-        # All but openvino-default, which computes in bf16 there and fails, as docs/engines.md says.
+        # All but openvino-default, which computes in bf16 there; its cost is in docs/engines.md.
         modules = {"openvino": "openvino", "opencv": "cv2"}
         here = [name for name, module in modules.items() if importlib.util.find_spec(module)]
         here += ["onnxruntime-web"] if shutil.which("node") else []

@@ -71,7 +71,6 @@ APPS = {
 }
 """Program -> the module of its command line, whose `main` runs in this process: importing torch for
 each command would take seconds."""
-"""`--epochs` is divided by this number; 16 becomes 1, and 24 becomes 2."""
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:fer-\w+|python -m fer_\w+|make|pip) [^`…]+)`")
 
