@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,17 +44,7 @@ def peers(
 ) -> None:
     """Images/s on one core, cold start, installed size, accuracy and macro-F1 of each."""
     chosen = of_table(peer)
-    missing: dict[str, str] = {}
-    for name in chosen:
-        try:
-            if install_them:
-                say(f"installing {name} ...")
-                install(name, environments)
-        except FerError as error:
-            missing[name] = f"cannot be installed: {error}"
-            continue
-        if not python_of(name, environments).exists():
-            missing[name] = "is not installed: pass --install"
+    missing = _missing(chosen, environments, install_them=install_them)
     paths = [Path(item.path).resolve() for item in Files([str(data)])]
     if images is not None:
         paths = paths[:: max(1, len(paths) // images)][:images]
@@ -85,6 +76,25 @@ def peers(
             "missing": missing,
         }
         output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+
+
+def _missing(names: Iterable[str], environments: Path, *, install_them: bool) -> dict[str, str]:
+    """Installs each environment once if asked; why some of the peers have none, by name."""
+    missing: dict[str, str] = {}
+    installed: set[Path] = set()
+    for name in names:
+        python = python_of(name, environments)
+        try:
+            if install_them and python not in installed:
+                say(f"installing {name} ...")
+                install(name, environments)
+                installed.add(python)
+        except FerError as error:
+            missing[name] = f"cannot be installed: {error}"
+            continue
+        if not python.exists():
+            missing[name] = "is not installed: pass --install"
+    return missing
 
 
 def _show(figures: dict[str, dict[str, Any]], missing: dict[str, str]) -> None:

@@ -38,6 +38,19 @@ def _made(commands: list[list[str]], command: list[str], folder: Path) -> None:
     folder.mkdir(exist_ok=True)
 
 
+def test_peers_of_one_environment_share_its_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(peers, "install", lambda name, environments: asked.append(name))
+    ours = [part for name in ("fer-runtime", "fer-runtime, int8") for part in ("--peer", name)]
+    (tmp_path / "face.png").touch()
+    options = [*ours, "--environments", str(tmp_path / "none"), "--install"]
+    done = CliRunner().invoke(peers.app, [str(tmp_path), *options])
+    assert asked == ["fer-runtime"]
+    assert done.exit_code == 0 and "fer-runtime, int8 is not installed" in done.output
+
+
 def test_a_label_of_no_folder_is_wrong() -> None:
     paths = [Path(f"data/{label}/{i}.png") for label in ("happy", "sad") for i in range(4)]
     right = [path.parent.name for path in paths]
