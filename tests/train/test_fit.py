@@ -184,7 +184,7 @@ def test_early_stopping(dataset: Path, tmp_path: Path) -> None:
 
 
 SCHEDULERS = ("none", "step", "onecycle", "cosine", "plateau")
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "sam")
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,11 @@ def test_averaged_weights_leave_the_start_behind(dataset: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("optimizer", "sdg", "allowed: sgd, adam, adamw"),
+        ("optimizer", "sdg", "allowed: sgd, adam, adamw, sam"),
         ("scheduler", "cyclic", "onecycle"),
         ("monitor", "f1", "val_macro_f1"),
         ("lr", 0.0, "lr is 0.0"),
+        ("sam_distance", 0.0, "sam_distance is 0.0"),
         ("epochs", 0, "epochs is 0"),
         ("lr", float("inf"), "lr is inf; it must be a number"),
         ("distillation", 1.5, r"distillation is 1\.5; it must be from 0 to 1"),

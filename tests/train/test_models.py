@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torchvision.ops import StochasticDepth
 
 from fer_runtime.errors import ModelSpecError
 from fer_runtime.spec import InputSpec, ModelSpec
@@ -36,6 +37,33 @@ def test_hidden_channels_narrow_the_inside_of_a_block_only(grey: InputSpec) -> N
     assert [b.body[0].out_channels for b in net.children() if isinstance(b, ResidualBlock)] == [
         16, 32, 64,
     ]  # fmt: skip
+
+
+def test_squeeze_and_excitation_weighs_each_blocks_channels(grey: InputSpec) -> None:
+    plain = models.build("compact_cnn", grey, 7, {})
+    net = models.build("compact_cnn", grey, 7, {"squeeze": 8}).eval()
+    added = sum(2 * w * (w // 8) + w + w // 8 for w in (32, 64, 128))
+    assert sum(p.numel() for p in net.parameters()) == added + sum(
+        p.numel() for p in plain.parameters()
+    )
+    assert net(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+
+
+def test_stochastic_depth_drops_blocks_in_training_only(grey: InputSpec) -> None:
+    net = models.build("compact_cnn", grey, 7, {"drop_path": 0.6, "dropout": 0.0})
+    shares = [m.p for m in net.modules() if isinstance(m, StochasticDepth)]
+    assert shares == pytest.approx([0.2, 0.4, 0.6])
+    plain = models.build("compact_cnn", grey, 7, {"dropout": 0.0})
+    plain.load_state_dict(net.state_dict())
+    images = torch.randn(4, 1, 48, 48)
+    assert torch.equal(net.eval()(images), plain.eval()(images))
+    block = next(b for b in net.train().modules() if isinstance(b, ResidualBlock))
+    left_out = [
+        torch.equal(row, torch.relu(shortcut))
+        for x in [torch.randn(64, 32, 8, 8)]
+        for row, shortcut in zip(block(x), block.shortcut(x), strict=True)
+    ]
+    assert 2 < sum(left_out) < 30
 
 
 @pytest.mark.parametrize("architecture", sorted(models.ARCHITECTURES))
@@ -72,6 +100,10 @@ def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
         models.build("compact_cnn", grey, 7, {"hidden": [16, 8, 16]})
     with pytest.raises(ModelSpecError, match=r"depths \[1, 1\] .* one entry per stage"):
         models.build("compact_cnn", grey, 7, {"depths": [1, 1]})
+    with pytest.raises(ModelSpecError, match=r"squeeze -1 must not be negative"):
+        models.build("compact_cnn", grey, 7, {"squeeze": -1})
+    with pytest.raises(ModelSpecError, match=r"drop_path 1\.0 is a share below 1"):
+        models.build("compact_cnn", grey, 7, {"drop_path": 1.0})
     with pytest.raises(ModelSpecError, match="Unknown activation 'swish'"):
         models.build("simple_cnn", grey, 7, {"activation": "swish"})
     with pytest.raises(ModelSpecError, match="depth 6 halves 48 x 48"):

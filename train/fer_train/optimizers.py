@@ -50,5 +50,12 @@ def adamw(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer
     return torch.optim.AdamW(groups, recipe.lr)
 
 
-OPTIMIZERS: dict[str, Make] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+def sam(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    """sgd that follows the gradient of the worst weights nearby: two passes in each step."""
+    from fer_train.sharpness_aware import SharpnessAware
+
+    return SharpnessAware(groups, recipe.lr, momentum=recipe.momentum, distance=recipe.sam_distance)
+
+
+OPTIMIZERS: dict[str, Make] = {"sgd": sgd, "adam": adam, "adamw": adamw, "sam": sam}
 """Name -> function of (parameter groups, recipe) that returns the optimizer."""

@@ -26,7 +26,7 @@ from fer_train.schedulers import SCHEDULERS
 Class = TypeVar("Class", bound=type)
 
 SPLITS = ("train", "validation", "test")
-NET_ARGUMENTS = ("width", "depth", "batch_norm", "activation", "dropout")
+NET_ARGUMENTS = ("width", "depth", "batch_norm", "activation", "squeeze", "drop_path", "dropout")
 
 MONITORS = {
     "val_loss": "min",
@@ -114,6 +114,14 @@ class Recipe:
     activation: str | None = option(
         None, "simple_cnn: activation.", choices=lambda: tuple(ACTIVATIONS), panel=MODEL
     )
+    squeeze: int | None = option(
+        None, "compact_cnn: squeeze-and-excitation with so many times fewer channels; 0 is off.",
+        panel=MODEL,
+    )  # fmt: skip
+    drop_path: float | None = option(
+        None, "compact_cnn: share of images that skip the last block in training; fewer earlier.",
+        panel=MODEL,
+    )  # fmt: skip
     dropout: float | None = option(
         None, "Share of features dropped before the last layer.", panel=MODEL
     )
@@ -144,7 +152,11 @@ class Recipe:
     lr: float = option(
         0.05, "Highest learning rate of the schedule (max_lr).", panel=OPTIMISATION, above=0
     )
-    momentum: float = option(0.9, "Of sgd (Nesterov).", panel=OPTIMISATION)
+    momentum: float = option(0.9, "Of sgd and sam (Nesterov).", panel=OPTIMISATION)
+    sam_distance: float = option(
+        0.05, "sam: how far around the weights it looks for a higher loss.",
+        panel=OPTIMISATION, above=0,
+    )  # fmt: skip
     weight_decay: float = option(
         5e-4, "Weight decay; norms and biases are spared.", panel=OPTIMISATION
     )
@@ -249,6 +261,8 @@ class Recipe:
             raise DataError(f"distillation is {self.distillation}; it must be from 0 to 1.")
         if not 0 <= self.ema < 1:
             raise DataError(f"ema is {self.ema}; it must be from 0 to below 1.")
+        if self.optimizer == "sam" and self.precision == "16-mixed":
+            raise DataError("sam takes two gradients a step; pass --precision 32 or bf16-mixed.")
         if self.split and self.split_file:
             raise DataError("--split makes a split and --split-file reads one; give one of them.")
         for name in ("mean", "std"):
