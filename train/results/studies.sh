@@ -44,7 +44,7 @@ fer-train labels --data "$data" --output labels --resume --folds 5 --monitor val
 study labels $twelve --seeds 0,1 --vary min-label-probability=0,0.05 \
   --label-probabilities labels/labels.csv --net-args "$net"
 study duplicates $twelve --seeds 0,1 --vary skip-duplicates=true --net-args "$net"
-# What a long run might add: as many epochs take as much time, but sam two passes a step.
+# What a long run might add, at the time of twelve plain epochs: sam takes two passes a step.
 study squeeze $twelve --seeds 0,1 --vary squeeze=8 --net-args "$net"
 study drop_path $twelve --seeds 0,1 --vary drop-path=0.1 --net-args "$net"
 study sam $twelve --epochs 6 --seeds 0,1 --vary optimizer=sam --net-args "$net"
