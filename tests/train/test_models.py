@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -47,6 +48,17 @@ def test_squeeze_and_excitation_weighs_each_blocks_channels(grey: InputSpec) -> 
         p.numel() for p in plain.parameters()
     )
     assert net(torch.zeros(2, 1, 48, 48)).shape == (2, 7)
+
+
+def test_a_plain_compact_cnn_does_without_torchvision() -> None:
+    """Which takes a second to import, in every command that opens a checkpoint."""
+    program = (
+        "import sys; from fer_runtime.spec import InputSpec; from fer_train import models; "
+        "spec = InputSpec(height=48, width=48, channels=1, mean=(0.5,), std=(0.3,)); "
+        "models.build('compact_cnn', spec, 7, {}); "
+        "sys.exit('torchvision' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_stochastic_depth_drops_blocks_in_training_only(grey: InputSpec) -> None:

@@ -11,7 +11,7 @@ from fer_train.sharpness_aware import SharpnessAware
 
 
 def test_a_step_follows_the_gradient_a_distance_up_the_slope() -> None:
-    """Of (w1^4 + w2^4) / 4, whose gradient is w^3: worked out by hand."""
+    """The loss is (w1^4 + w2^4) / 4, so its gradient is w^3 and the step is known exactly."""
     start = torch.tensor([0.6, 0.8])
     weights = start.clone().requires_grad_()
     optimizer = SharpnessAware([weights], lr=0.1, distance=0.5)

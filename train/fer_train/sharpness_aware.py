@@ -47,17 +47,15 @@ class SharpnessAware(torch.optim.SGD):
             raise ValueError("SharpnessAware.step needs a closure that computes the gradients.")
         loss = closure()
         with torch.no_grad():
-            moved = [
-                p for group in self.param_groups for p in group["params"] if p.grad is not None
-            ]
-            kept = [p.clone() for p in moved]
-            gradients = [p.grad for p in moved if p.grad is not None]
-            norm = torch.nn.utils.get_total_norm(gradients)
-            for weight, gradient in zip(moved, gradients, strict=True):
-                weight.add_(gradient, alpha=self.distance / (float(norm) + 1e-12))
+            weights = [p for g in self.param_groups for p in g["params"] if p.grad is not None]
+            kept = [(weight, weight.grad, weight.clone()) for weight in weights]
+            norm = torch.nn.utils.get_total_norm([gradient for _, gradient, _ in kept])
+            factor = self.distance / (float(norm) + 1e-12)
+            for weight, gradient, _ in kept:
+                weight.add_(gradient, alpha=factor)
         closure()
         with torch.no_grad():
-            for weight, before in zip(moved, kept, strict=True):
+            for weight, _, before in kept:
                 weight.copy_(before)
         super().step()
         return loss

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 from fer_runtime.errors import ModelSpecError
 from fer_runtime.spec import InputSpec
@@ -54,8 +53,12 @@ class ResidualBlock(nn.Module):
             *_convolution(inputs, hidden, stride), nn.ReLU(), *_convolution(hidden, outputs, 1)
         )
         if squeeze:
+            from torchvision.ops import SqueezeExcitation  # takes a second, and few models need it
+
             self.body.append(SqueezeExcitation(outputs, max(1, outputs // squeeze)))
         if drop_path:
+            from torchvision.ops import StochasticDepth
+
             self.body.append(StochasticDepth(drop_path, "row"))
         same = inputs == outputs and stride == 1
         self.shortcut = (
