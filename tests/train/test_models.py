@@ -112,9 +112,9 @@ def test_wrong_names_and_arguments_are_named(grey: InputSpec) -> None:
         models.build("compact_cnn", grey, 7, {"hidden": [16, 8, 16]})
     with pytest.raises(ModelSpecError, match=r"depths \[1, 1\] .* one entry per stage"):
         models.build("compact_cnn", grey, 7, {"depths": [1, 1]})
-    with pytest.raises(ModelSpecError, match=r"squeeze -1 must not be negative"):
+    with pytest.raises(ModelSpecError, match=r"squeeze is -1; it must not be negative"):
         models.build("compact_cnn", grey, 7, {"squeeze": -1})
-    with pytest.raises(ModelSpecError, match=r"drop_path 1\.0 is a share below 1"):
+    with pytest.raises(ModelSpecError, match=r"drop_path is 1\.0; it must be from 0 to below 1"):
         models.build("compact_cnn", grey, 7, {"drop_path": 1.0})
     with pytest.raises(ModelSpecError, match="Unknown activation 'swish'"):
         models.build("simple_cnn", grey, 7, {"activation": "swish"})

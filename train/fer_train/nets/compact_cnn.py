@@ -117,10 +117,10 @@ def compact_cnn(
     hidden = hidden or widths
     if not 0 <= crop <= min(spec.height, spec.width):
         raise ModelSpecError(f"crop {crop} is not within {spec.height} x {spec.width} pixels.")
-    if squeeze < 0 or not 0 <= drop_path < 1:
-        raise ModelSpecError(
-            f"squeeze {squeeze} must not be negative, and drop_path {drop_path} is a share below 1."
-        )
+    if squeeze < 0:
+        raise ModelSpecError(f"squeeze is {squeeze}; it must not be negative.")
+    if not 0 <= drop_path < 1:
+        raise ModelSpecError(f"drop_path is {drop_path}; it must be from 0 to below 1.")
     _check_channels(stem, widths, depths, hidden)
     layers: list[nn.Module] = [CentreCrop(crop)] if crop else []
     layers += [*_convolution(spec.channels, stem, 1), nn.ReLU()]
